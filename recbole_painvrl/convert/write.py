@@ -1,0 +1,134 @@
+"""Writes a data set as atomic files, all at once: first into a hidden folder beside its place, then under its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from recbole_painvrl.convert.fields import interaction_tables, item_table, user_table
+from recbole_painvrl.convert.raw import WHOLE, RawData
+from recbole_painvrl.errors import UserError
+
+ROWS_A_PIECE = 100_000
+BYTES_A_PIECE = 32 * 2**20
+
+
+def write(raw: RawData, target: Path, overwrite: bool = False) -> None:
+    """Writes the atomic files, features and settings of ``raw`` into the folder ``target``.
+
+    An error or an interrupt leaves nothing behind; a killed process leaves at most a hidden ``.<name>.partial-<pid>``.
+
+    Raises:
+        UserError: if ``target`` exists and ``overwrite`` is false, or the disk refuses.
+    """
+    try:
+        with new_folder(target, overwrite) as folder:
+            write_files(raw, folder, target.name)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
+    """Gives a hidden folder beside ``target`` that takes its place when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    _remove(folder)
+    try:
+        folder.mkdir()
+        yield folder
+        for path in (*sorted(folder.iterdir()), folder):
+            _sync(path)
+        _publish(folder, target, overwrite)
+    finally:
+        _remove(folder)
+
+
+def _publish(folder: Path, target: Path, overwrite: bool) -> None:
+    """Renames ``folder`` to ``target``; an old data set is moved aside first and moved back if that fails."""
+    if not os.path.lexists(target):
+        os.replace(folder, target)
+    elif not overwrite:
+        raise UserError(f"{target}: exists already; choose another --name or say --overwrite")
+    else:
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
+        _remove(old)
+        os.replace(target, old)
+        try:
+            os.replace(folder, target)
+        except BaseException:
+            os.replace(old, target)
+            raise
+        _remove(old)
+    _sync(target.parent)
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder, file or link, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Asks the disk to keep a file or folder before it is renamed."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_files(raw: RawData, folder: Path, name: str) -> None:
+    """Writes all files of the data set ``name`` into an empty folder."""
+    for split, table in interaction_tables(raw).items():
+        write_table(table, folder / (f"{name}.inter" if split == WHOLE else f"{name}.{split}.inter"))
+    write_table(item_table(raw), folder / f"{name}.item")
+    users = user_table(raw)
+    if users is not None:
+        write_table(users, folder / f"{name}.user")
+    for modality, feature in raw.features.items():
+        write_matrix(feature.values, folder / f"{name}.{modality}.npy")
+        ids = "".join(f"{item}\n" for item in range(len(feature.values)))
+        (folder / f"{name}.{modality}.ids").write_text(ids, encoding="utf-8")
+    (folder / f"{name}.yaml").write_text(settings_text(raw), encoding="utf-8")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes a table with its header, tab-separated; a field is quoted only where it holds a quotation mark."""
+    with open(path, "w", encoding="utf-8", newline="") as handle:
+        handle.write("\t".join(table.columns) + "\n")
+        table.to_csv(handle, sep="\t", header=False, index=False, lineterminator="\n", chunksize=ROWS_A_PIECE)
+
+
+def write_matrix(values: np.ndarray, path: Path) -> None:
+    """Writes a matrix [I, D] as ``.npy`` with the source's dtype, row by row in memory order, read in pieces."""
+    step = max(1, BYTES_A_PIECE // (values.dtype.itemsize * values.shape[1]))
+    with open(path, "wb") as handle:
+        header = {"descr": np.lib.format.dtype_to_descr(values.dtype), "fortran_order": False, "shape": values.shape}
+        np.lib.format.write_array_header_1_0(handle, header)
+        for start in range(0, len(values), step):
+            handle.write(np.ascontiguousarray(values[start : start + step]).tobytes())
+
+
+def settings_text(raw: RawData) -> str:
+    """Returns the RecBole settings of the data set as YAML text."""
+    columns = {column for split in raw.splits.values() for column in split.table}
+    settings: dict[str, object] = {"field_separator": "\t", "seq_separator": " "}
+    settings |= {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id"}
+    settings |= {"RATING_FIELD": "rating"} if "rating" in columns else {}
+    settings |= {"TIME_FIELD": "timestamp"} if "timestamp" in columns else {}
+    settings |= {"load_col": None}
+    settings |= {} if WHOLE in raw.splits else {"benchmark_filename": list(raw.splits)}
+    modalities = {name: {"source": "npy"} for name in raw.features}
+    modalities |= {} if raw.words is None else {"words": {"source": "words", "field": "words"}}
+    settings["modalities"] = modalities
+    return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
