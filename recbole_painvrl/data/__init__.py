@@ -1,0 +1,1 @@
+"""Data sets, modality features, negatives and the training loader."""

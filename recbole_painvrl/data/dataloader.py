@@ -1,0 +1,121 @@
+"""The training loader: one epoch of interactions in a permuted order, each batch taken by one index a column.
+
+RecBole's loader builds lists of Python integers for every batch and draws negatives in a Python loop; with 50 negatives
+an interaction that is most of an epoch. This one yields row numbers as well, so that per-interaction state (the
+environment of a training row) can be looked up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_painvrl.data.sampling import UnknownItems, uniform_negatives
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.randomness import generator
+
+
+class TrainLoader:
+    """Iterates over the interactions of a built training data set, each exactly once an epoch.
+
+    A batch is an ``Interaction`` of the columns ``row`` (position in ``dataset.inter_feat``), the user field, the item
+    field (int64 [B] each) and, with N > 0 negatives, ``negatives`` (int64 [B, N]). The last batch may be shorter.
+
+    :attr:`generator` alone decides everything that follows: the order of an epoch is drawn from it, and so is the seed
+    of that epoch's negatives. Its state between two epochs is all that an exact continuation needs.
+
+    Under several processes each takes its share of the same order, filled up to equal length by rows from the start,
+    as torch's ``DistributedSampler`` does, and draws its own negatives.
+
+    Args:
+        config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step) and ``shuffle`` are read.
+        dataset: The built training part.
+        n_negatives: N; None takes the key ``n_negatives``, 0 if there is none.
+        reject_known: Whether negatives exclude the user's training items; None means: with ``rec_loss: bpr``.
+
+    Raises:
+        UserError: ``train_batch_size`` is not positive, RecBole's dynamic negatives are asked for, or a user has no
+            unknown item left to reject to.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        dataset: Dataset,
+        n_negatives: int | None = None,
+        reject_known: bool | None = None,
+    ) -> None:
+        self.config = config
+        self.dataset = self._dataset = dataset
+        self.shuffle = config["shuffle"] is not False
+        self.batch_size = self.step = _batch_size(config)
+        self.users: Tensor = dataset.inter_feat[dataset.uid_field].long()
+        self.items: Tensor = dataset.inter_feat[dataset.iid_field].long()
+        self.n_negatives = int(config["n_negatives"] or 0) if n_negatives is None else n_negatives
+        self.rank, self.n_ranks = _share(config)
+        self.generator = generator(config["seed"], "loader")
+        reject = config["rec_loss"] == "bpr" if reject_known is None else reject_known
+        self.unknown = self._unknown_items() if reject and self.n_negatives else None
+
+    def _unknown_items(self) -> UnknownItems:
+        return UnknownItems(self.users, self.items, self.dataset.user_num, self.dataset.item_num)
+
+    @property
+    def sampler(self) -> TrainLoader:
+        """Itself: RecBole tells the sampler of a distributed loader the number of the epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Does nothing: the order of each epoch follows from :attr:`generator`, which all processes seed alike."""
+
+    def __len__(self) -> int:
+        """Returns the number of batches of an epoch."""
+        return math.ceil(math.ceil(len(self.users) / self.n_ranks) / self.step)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        """Yields the batches of the next epoch."""
+        order = self._order()
+        negatives_seed = int(torch.randint(2**62, (), generator=self.generator))
+        negatives = generator(negatives_seed, f"negatives-{self.rank}")
+        for rows in order.split(self.step):
+            yield self._batch(rows, negatives)
+
+    def _order(self) -> Tensor:
+        """Draws this process's rows of the next epoch, int64."""
+        n_rows = len(self.users)
+        order = torch.randperm(n_rows, generator=self.generator) if self.shuffle else torch.arange(n_rows)
+        share = torch.arange(self.rank, math.ceil(n_rows / self.n_ranks) * self.n_ranks, self.n_ranks)
+        return order[share % n_rows]
+
+    def _batch(self, rows: Tensor, negatives: torch.Generator) -> Interaction:
+        """Takes the columns of ``rows`` [B] and draws their negatives."""
+        users = self.users[rows]
+        batch = {"row": rows, self.dataset.uid_field: users, self.dataset.iid_field: self.items[rows]}
+        if self.unknown is not None:
+            batch["negatives"] = self.unknown.draw(users, self.n_negatives, negatives)
+        elif self.n_negatives:
+            batch["negatives"] = uniform_negatives(len(rows), self.n_negatives, self.dataset.item_num, negatives)
+        return Interaction(batch)
+
+
+def _batch_size(config: Mapping[str, Any]) -> int:
+    """Returns the interactions a step of one process, after a look at the keys that the loader cannot honor."""
+    size = config["train_batch_size"]
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"train_batch_size: {size!r} is not a positive number of interactions")
+    if (config["train_neg_sample_args"] or {}).get("dynamic"):
+        raise UserError("train_neg_sample_args: dynamic negatives are for RecBole's own models; remove the key dynamic")
+    return max(1, size // _share(config)[1])
+
+
+def _share(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Returns the number of this process and the number of processes."""
+    if config["single_spec"] is not False:
+        return 0, 1
+    return config["local_rank"] + (config["offset"] or 0), config["world_size"]

@@ -1,0 +1,254 @@
+"""Modality features in item-id order, matched by item token whatever the order of the file.
+
+Letters: I items with the padding item 0, D feature width, W distinct words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_matrix
+
+from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header, read_text
+from recbole_painvrl.data.encoders import Encoded, count_words, encode_number, encode_tags, encode_text
+from recbole_painvrl.data.feature_files import AtomicFile, FeatureFile, NpyFile
+from recbole_painvrl.data.normalize import normalize
+from recbole_painvrl.data.settings import resolve_settings
+from recbole_painvrl.errors import UserError, nearest
+
+# Numbers read at a time: 16 MB of float32.
+_CHUNK = 2**22
+
+
+@dataclass(frozen=True)
+class Modality:
+    """The features of all items in one modality.
+
+    Attributes:
+        name: Its name in the key ``modalities``.
+        source: npy, atomic, text, tags, number or words.
+        values: Features, float32 [I, D], normalized; row 0 is 0, items without features have the mean row of the
+            others. None for the source words.
+        words: Counts, float32 CSR [I, W], for the source words, whose vectors the model learns; else None. Items
+            without words have an empty row.
+        missing: Whether an item has no features, bool [I]; False for the padding item.
+        names: Meaning of each dimension (tags, knots of a number) or the words; empty where there is none.
+        table_dimension: Width of the learned word vectors; 0 for the other sources.
+    """
+
+    name: str
+    source: str
+    values: np.ndarray | None
+    words: csr_matrix | None
+    missing: np.ndarray
+    names: tuple[str, ...] = ()
+    table_dimension: int = 0
+
+    @property
+    def dimension(self) -> int:
+        """Width of an item's feature vector: D, or that of the learned word vectors."""
+        return self.table_dimension if self.values is None else self.values.shape[1]
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items of a data set as the features need them.
+
+    Attributes:
+        folder: The data folder.
+        dataset: Name of the data set.
+        tokens: Item tokens in id order, length I; entry 0 stands for padding and matches nothing.
+        id_field: Name of the item column of ``<dataset>.item``.
+        form: Separators of atomic files.
+    """
+
+    folder: Path
+    dataset: str
+    tokens: np.ndarray
+    id_field: str
+    form: AtomicFormat
+
+    @property
+    def path(self) -> Path:
+        """The file of item metadata."""
+        return self.folder / f"{self.dataset}.item"
+
+    @cached_property
+    def header(self) -> dict[str, str]:
+        """Columns of the file of item metadata, which is checked at the first look."""
+        header = read_header(self.path, self.form)
+        check_rows(self.path, self.form, len(header))
+        if self.id_field not in header:
+            raise UserError(f"{self.path}, line 1: no column {self.id_field!r}.{nearest(self.id_field, header)}")
+        return header
+
+    def texts(self, field: str) -> list[str]:
+        """Returns a metadata column in item-id order, as text, length I; empty for items not in the file.
+
+        Raises:
+            UserError: The file or the column is missing, an item is there twice, or no item of the data set is there.
+        """
+        if field not in self.header:
+            columns = f"there are {', '.join(self.header)}"
+            raise UserError(f"{self.path}, line 1: no column {field!r} ({columns}).{nearest(field, self.header)}")
+        frame = read_text(self.path, self.form, [self.id_field, field], self.header)
+        frame = frame[frame[self.id_field] != ""]
+        rows = match(self.tokens, frame[self.id_field], self.path, lambda row: f"line {frame.index[row] + 2}")
+        texts = frame[field].to_numpy(dtype=object)
+        return [texts[row] if row >= 0 else "" for row in rows]
+
+
+def match(tokens: np.ndarray, found: Any, path: Path, place: Any) -> np.ndarray:
+    """Finds the row of each item in a file.
+
+    Args:
+        tokens: Item tokens in id order, length I; entry 0 is padding.
+        found: The tokens of the file's rows, length n.
+        path: The file, for messages.
+        place: Tells where a row stands in the file, for messages.
+
+    Returns:
+        Row of each item, -1 if it has none, int64 [I].
+
+    Raises:
+        UserError: A token is there twice, or none of the file's tokens is an item of the data set.
+    """
+    index = pd.Index(np.asarray(found, dtype=object))
+    if not index.is_unique:
+        row = int(np.flatnonzero(index.duplicated())[0])
+        first = place(int(np.flatnonzero(index == index[row])[0]))
+        raise UserError(f"{path}, {place(row)}: the item {index[row]!r} is at {first} already; keep one of the rows")
+    rows = index.get_indexer(np.asarray(tokens, dtype=object))
+    rows[0] = -1
+    if (rows < 0).all():
+        theirs, ours = ", ".join(map(repr, index[:3])), ", ".join(map(repr, tokens[1:4].tolist()))
+        raise UserError(f"{path}: none of its items is in the data set; its items: {theirs}; the data set's: {ours}")
+    return rows
+
+
+def gather(file: FeatureFile, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reads the rows of the data set's items, in item-id order.
+
+    Args:
+        file: The file of features.
+        tokens: Item tokens in id order, length I; entry 0 is padding.
+
+    Returns:
+        Features float32 [I, D] with zero rows for items without features, and which items those are, bool [I].
+
+    Raises:
+        UserError: Tokens are doubled or none matches, or a value is not finite.
+    """
+    rows = match(tokens, file.tokens, file.path, file.place)
+    values = np.zeros((len(tokens), file.width), dtype=np.float32)
+    items = np.flatnonzero(rows >= 0)
+    items = items[np.argsort(rows[items])]
+    step = max(1, _CHUNK // file.width)
+    for start in range(0, len(items), step):
+        chunk = items[start : start + step]
+        block = file.take(rows[chunk])
+        _check_finite(file, rows[chunk], block)
+        values[chunk] = block
+    missing = rows < 0
+    missing[0] = False
+    return values, missing
+
+
+def _check_finite(file: FeatureFile, rows: np.ndarray, block: np.ndarray) -> None:
+    """Raises on the first value that is infinite or not a number."""
+    finite = np.isfinite(block).all(axis=1)
+    if not finite.all():
+        bad = int(np.flatnonzero(~finite)[0])
+        column = int(np.flatnonzero(~np.isfinite(block[bad]))[0])
+        place = f"{file.path}, {file.place(rows[bad])} (item {file.tokens[rows[bad]]}), dimension {column}"
+        raise UserError(f"{place}: {block[bad, column]} is not a finite float32; mend the value or drop the row")
+
+
+def load_modalities(settings: Any, items: Items, seed: int) -> dict[str, Modality]:
+    """Loads all modalities that the key ``modalities`` names, and logs one line for each.
+
+    Args:
+        settings: Value of the key, see :func:`recbole_painvrl.data.settings.resolve_settings`.
+        items: The items of the data set.
+        seed: The run's seed; the SVD of texts uses it.
+
+    Returns:
+        Modality by name, in the order of the key.
+
+    Raises:
+        UserError: A file, key or value is wrong; the message says which and where.
+    """
+    resolved = resolve_settings(settings, items.folder, items.dataset)
+    return {name: _load(name, chosen, items, seed) for name, chosen in resolved.items()}
+
+
+def _load(name: str, settings: Mapping[str, Any], items: Items, seed: int) -> Modality:
+    """Loads one modality."""
+    if settings["source"] in ("npy", "atomic"):
+        return _load_file(name, settings, items)
+    field = settings["field"] or name
+    texts, origin = items.texts(field), f"{items.path.name}, column {field}"
+    try:
+        if settings["source"] == "words":
+            return _count(name, settings, texts, items, origin)
+        encoded = _encode(settings, texts, items.form.seq_separator, seed)
+    except UserError as error:
+        raise UserError(f"{items.path}, column {field} (modality {name}): {error}") from error
+    return _finish(name, settings, encoded, origin)
+
+
+def _load_file(name: str, settings: Mapping[str, Any], items: Items) -> Modality:
+    """Loads a modality from a file of features."""
+    npy = settings["source"] == "npy"
+    path = items.folder / (settings["file"] or f"{items.dataset}.{name}{'.npy' if npy else ''}")
+    file: FeatureFile = NpyFile(path) if npy else AtomicFile(path, items.form, settings["field"])
+    values, missing = gather(file, items.tokens)
+    ignored = len(file.tokens) - int((~missing[1:]).sum())
+    note = f"{ignored} rows of items that are not in the data set ignored ({_strangers(file, items)} ...)"
+    return _finish(name, settings, Encoded(values, missing, note=note if ignored else ""), path.name)
+
+
+def _strangers(file: FeatureFile, items: Items) -> str:
+    """Names up to three tokens of a file that are no items of the data set."""
+    known = set(items.tokens[1:].tolist())
+    strange = (token for token in file.tokens if token not in known)
+    return ", ".join(token for token, _ in zip(strange, range(3), strict=False))
+
+
+def _encode(settings: Mapping[str, Any], texts: list[str], separator: str, seed: int) -> Encoded:
+    """Encodes one metadata field."""
+    if settings["source"] == "text":
+        return encode_text(texts, settings["dimension"], seed)
+    if settings["source"] == "number":
+        return encode_number(texts, settings["dimension"])
+    return encode_tags(texts, separator)
+
+
+def _finish(name: str, settings: Mapping[str, Any], encoded: Encoded, origin: str) -> Modality:
+    """Normalizes, reports and packs encoded features."""
+    encoded.missing[0] = False
+    normalize(encoded.values, encoded.missing, settings["normalize"])
+    _report(name, encoded.values.shape, origin, encoded.missing, f"normalize {settings['normalize']}", encoded.note)
+    return Modality(name, settings["source"], encoded.values, None, encoded.missing, encoded.names)
+
+
+def _count(name: str, settings: Mapping[str, Any], texts: list[str], items: Items, origin: str) -> Modality:
+    """Packs the word counts of a modality with learned word vectors."""
+    words, names = count_words(texts, items.form.seq_separator)
+    missing = np.diff(words.indptr) == 0
+    missing[0] = False
+    _report(name, words.shape, origin, missing, f"{settings['dimension']} learned dimensions", "")
+    return Modality(name, "words", None, words, missing, names, settings["dimension"])
+
+
+def _report(name: str, shape: tuple[int, ...], origin: str, missing: np.ndarray, how: str, note: str) -> None:
+    """Logs what was loaded."""
+    line = f"{name}: {shape[0] - 1} x {shape[1]} from {origin}, {int(missing.sum())} items without features, {how}"
+    getLogger().info(f"{line}; {note}" if note else line)

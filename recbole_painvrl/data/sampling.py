@@ -1,0 +1,73 @@
+"""Negative items by whole batches: uniform, or uniform over the items that the user is not known to like.
+
+Letters: B rows of a batch, N negatives a row, I items with the padding item 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recbole_painvrl.errors import UserError
+
+
+def uniform_negatives(n_rows: int, n_negatives: int, n_items: int, generator: torch.Generator) -> Tensor:
+    """Draws items uniformly with replacement, liked or not.
+
+    Args:
+        n_rows: B.
+        n_negatives: N.
+        n_items: I; items 1 to I - 1 are drawn.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        Item ids, int64 [B, N].
+    """
+    return torch.randint(1, n_items, (n_rows, n_negatives), generator=generator)
+
+
+class UnknownItems:
+    """Uniform draws from the items that a user has no interaction with, exact and without trial and error.
+
+    A user with K known items a_1 < ... < a_K has a_k - k unknown items below the k-th known one. The r-th unknown item
+    is therefore r plus the number of k with a_k - k < r, which one binary search over all users' sorted keys finds.
+
+    Args:
+        users: Users of the known interactions, int64 [n]; a pair may be there more than once.
+        items: Their items, int64 [n], from 1.
+        n_users: Number of users with the padding user 0.
+        n_items: I.
+
+    Raises:
+        UserError: A user knows every item, so that no negative is left.
+    """
+
+    def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
+        self.n_items = n_items
+        pairs = torch.unique(users * n_items + items)
+        known_users = pairs // n_items
+        known = torch.bincount(known_users, minlength=n_users)
+        self.starts = torch.cumsum(known, 0) - known
+        self.unknown = n_items - 1 - known
+        if bool((self.unknown == 0).any()):
+            user = int(torch.nonzero(self.unknown == 0)[0])
+            raise UserError(f"user {user} (internal id) has all {n_items - 1} items in training: no negative is left")
+        rank = torch.arange(len(pairs)) - self.starts[known_users] + 1
+        self.keys = pairs - rank
+
+    def draw(self, users: Tensor, n_negatives: int, generator: torch.Generator) -> Tensor:
+        """Draws negatives with replacement.
+
+        Args:
+            users: User of each row, int64 [B].
+            n_negatives: N.
+            generator: Source of randomness, on the CPU.
+
+        Returns:
+            Item ids, int64 [B, N], none of which is known for the user of its row.
+        """
+        uniform = torch.rand(len(users), n_negatives, generator=generator, dtype=torch.float64)
+        rank = (uniform * self.unknown[users].unsqueeze(1)).long() + 1
+        wanted = (users * self.n_items).unsqueeze(1) + rank
+        below = torch.searchsorted(self.keys, wanted) - self.starts[users].unsqueeze(1)
+        return rank + below
