@@ -1,0 +1,207 @@
+"""The command line: ``recbole-painvrl``, which is ``python run_recbole_painvrl.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from recbole_painvrl.errors import UserError, nearest
+
+USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,recommend,doctor} ..."
+EPILOG = """\
+Any key of the configuration may be given as --key=value or --key value. What counts first: the command line, then the
+configuration files (the last one first), then the defaults.
+
+commands (each has its own --help):
+  convert FORMAT SOURCE --name NAME    raw data to a data folder
+  recommend RUN_FOLDER --users=a,b     top-k items of a trained model
+  doctor                               versions, devices and what is usable here
+
+examples:
+  %(prog)s                                                PaInvRL on ml-100k, nothing to download
+  %(prog)s -m LightGCN -d tiktok --epochs=50
+  %(prog)s -m BPR,PaInvRL -d tiktok --seeds=1,2,3         side by side; runs already done are not repeated
+  %(prog)s --resume=runs/tiktok/PaInvRL/2026-1a2b3c4d     continue an interrupted run
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, like every other mistake of a user."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the complaint."""
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; the process's own if None.
+
+    Returns:
+        Exit status: 0 done, 1 a run of several failed unexpectedly, 2 a user's mistake, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return COMMANDS[arguments[0]](arguments[1:]) if arguments and arguments[0] in COMMANDS else _run(arguments)
+    except UserError as error:
+        print("error:", *str(error).splitlines(), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="recbole-painvrl",
+        usage=USAGE,
+        description="Train and test multimedia recommenders: PaInvRL, its baselines and every model of RecBole.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", "-m", metavar="NAME", help="model, or several: A,B (default PaInvRL)")
+    add("--dataset", "-d", metavar="NAME", help="data set, or several: A,B (default ml-100k)")
+    add("--config_files", default="", metavar='"A.yaml B.yaml"', help="configuration files, separated by spaces")
+    add("--seeds", metavar="1,2,3", help="one run for each seed")
+    add("--resume", nargs="?", const=True, metavar="RUN_FOLDER", help="continue this run, or all of this command's own")
+    add("--nproc", type=int, default=1, help="processes; only 1 is supported")
+    add("--world_size", type=int, default=-1, help="RecBole's flag; only one process is supported")
+    add("--group_offset", type=int, default=0, help="RecBole's flag for several machines; without effect")
+    add("--ip", default="localhost", help="RecBole's flag for several machines; without effect")
+    add("--port", default="5678", help="RecBole's flag for several machines; without effect")
+    return parser
+
+
+def _run(arguments: Sequence[str]) -> int:
+    flags, rest = _parser().parse_known_args(arguments)
+    keys = configuration_keys(rest)
+    if flags.nproc > 1 or flags.world_size > 1:
+        raise UserError("--nproc: several processes are not supported yet; leave it out or say --nproc=1")
+    if isinstance(flags.resume, str):
+        return _resume(flags, keys)
+    models, datasets, seeds = _listed(flags.model), _listed(flags.dataset), _seeds(flags.seeds, keys)
+    files = flags.config_files.split()
+    if len(models) * len(datasets) * len(seeds) == 1 and not flags.resume:
+        return _single(models[0], datasets[0], seeds[0], files, keys)
+    return _compare(models, datasets, seeds, files, keys, bool(flags.resume))
+
+
+def _resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
+    from recbole_painvrl.quick_start import resume
+
+    named = {"model": flags.model, "dataset": flags.dataset, "seeds": flags.seeds, "config_files": flags.config_files}
+    given = [f"--{name}" for name, value in named.items() if value]
+    if given:
+        raise UserError(f"--resume={flags.resume} already says what to run; leave out {' '.join(given)}")
+    resume(flags.resume, keys)
+    return 0
+
+
+def _single(model: str | None, dataset: str | None, seed: int | None, files: list[str], keys: dict[str, str]) -> int:
+    from recbole_painvrl.experiment import execute
+    from recbole_painvrl.quick_start import configure
+
+    keys = keys if seed is None else {**keys, "seed": str(seed)}
+    execute(configure(model, dataset, files, command_line=keys))
+    return 0
+
+
+def _compare(
+    models: list[str | None],
+    datasets: list[str | None],
+    seeds: list[int | None],
+    files: list[str],
+    keys: dict[str, str],
+    continued: bool,
+) -> int:
+    from recbole_painvrl.quick_start import run_models
+    from recbole_painvrl.report.summary import summary_table
+
+    cells = run_models(models, datasets, seeds, files, keys, continued)
+    results = [cell.result for cell in cells if cell.result]
+    if results:
+        print(summary_table(results))
+    failed = [cell for cell in cells if cell.error]
+    if failed:
+        print(f"{len(failed)} of {len(cells)} runs failed: {'; '.join(cell.name for cell in failed)}", file=sys.stderr)
+    return max((2 if isinstance(cell.error, UserError) else 1 for cell in failed), default=0)
+
+
+def _listed(text: str | None) -> list[str | None]:
+    return [name.strip() for name in text.split(",") if name.strip()] if text else [None]
+
+
+def _seeds(text: str | None, keys: dict[str, str]) -> list[int | None]:
+    if text is None:
+        return [None]
+    if "seed" in keys:
+        raise UserError("--seed and --seeds contradict each other; give one of them")
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds: expected numbers such as 1,2,3, but got '{text}'") from None
+
+
+def configuration_keys(words: Sequence[str]) -> dict[str, str]:
+    """Returns the raw values of ``--key=value`` and ``--key value``; a value may hold ``=`` itself.
+
+    Raises:
+        UserError: A word is no option, an option has no value, or a key is given twice with different values.
+    """
+    keys: dict[str, str] = {}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise UserError(f"'{word}' is not understood; options are written --key=value.{nearest(word, COMMANDS)}")
+        key, has_value, value = word[2:].partition("=")
+        if not has_value:
+            if not waiting or waiting[0].startswith("--"):
+                raise UserError(f"--{key} has no value; write --{key}=value")
+            value = waiting.pop(0)
+        if keys.get(key, value) != value:
+            raise UserError(f"--{key} is given twice: '{keys[key]}' and '{value}'")
+        keys[key] = value
+    return keys
+
+
+def _convert(arguments: Sequence[str]) -> int:
+    from recbole_painvrl.convert import add_arguments, run
+
+    parser = Parser(prog="recbole-painvrl convert", description="Turn raw data into a data folder.", allow_abbrev=False)
+    add_arguments(parser)
+    run(parser.parse_args(arguments))
+    return 0
+
+
+def _recommend(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="recbole-painvrl recommend", description="Top-k items of a trained model.", allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN_FOLDER", help="a run's folder, or a model file")
+    parser.add_argument("--users", metavar="A,B", help="users by their original tokens (default: all)")
+    parser.add_argument("--topk", type=int, default=10, metavar="K", help="items a user (default 10)")
+    parser.add_argument("--output", metavar="FILE.csv", help="write a CSV file instead of printing")
+    flags = parser.parse_args(arguments)
+    from recbole_painvrl.recommend import as_csv, recommend, write_csv
+
+    lists = recommend(flags.run, flags.users.split(",") if flags.users else None, flags.topk)
+    if flags.output:
+        write_csv(lists, flags.output)
+    else:
+        print(as_csv(lists), end="")
+    return 0
+
+
+def _doctor(arguments: Sequence[str]) -> int:
+    Parser(prog="recbole-painvrl doctor", description="Say what of this package is usable here.").parse_args(arguments)
+    from recbole_painvrl.doctor import run
+
+    return int(run() or 0)
+
+
+COMMANDS = {"convert": _convert, "recommend": _recommend, "doctor": _doctor}

@@ -1,0 +1,103 @@
+"""RecBole's collector with users' ids, and without a dense users x items matrix of positives.
+
+Letters: B users of a batch, U users of an evaluation, I items, K the largest cutoff of ``topk``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import Register
+from torch import Tensor
+
+from recbole_painvrl.compat import Collector
+from recbole_painvrl.errors import UserError
+
+
+def hits_and_positives(recommended: Tensor, positive_u: Tensor, positive_i: Tensor, n_items: int) -> Tensor:
+    """Returns which recommended items are positives, and how many positives each user has.
+
+    Args:
+        recommended: item ids, long [B, K].
+        positive_u: row in 0..B-1 of each positive, long [P].
+        positive_i: its item id, long [P]; a pair may occur more than once and counts once.
+        n_items: I.
+
+    Returns:
+        int32 [B, K + 1]: 1 for a hit at each of the K places, then the number of positives.
+    """
+    n_rows = len(recommended)
+    positives = torch.unique(positive_u * n_items + positive_i)
+    keys = torch.arange(n_rows)[:, None] * n_items + recommended
+    place = torch.searchsorted(positives, keys).clamp_max(max(len(positives) - 1, 0))
+    hits = positives[place] == keys if len(positives) else torch.zeros_like(keys, dtype=torch.bool)
+    counts = torch.bincount(positives // n_items, minlength=n_rows)
+    return torch.cat([hits, counts[:, None]], dim=1).to(torch.int32)
+
+
+class RunCollector(Collector):
+    """Collects what RecBole's collector does, and which user each row belongs to.
+
+    Top-k lists are kept as one tensor a batch and joined once: joining at every batch, as RecBole does, is quadratic
+    in the number of batches.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        needed = Register(config)
+        self._wanted = {key: needed.need(key) for key in ("rec.topk", "rec.items")}
+        for key in self._wanted:
+            setattr(self.register, key, False)  # these two are collected here, not by the classes above
+        self._batches: dict[str, list[Tensor]] = {}
+        self.latest = DataStruct()
+
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
+    ) -> None:
+        """Collects one batch.
+
+        Args:
+            scores_tensor: scores [B, I], ``-inf`` for what must not be recommended.
+            interaction: the batch's users.
+            positive_u: row of each positive, long [P].
+            positive_i: item of each positive, long [P].
+
+        Raises:
+            UserError: ``topk`` is larger than the number of items.
+        """
+        if any(self._wanted.values()):
+            self._collect_lists(scores_tensor, positive_u, positive_i)
+            self._add("rec.users", self._users(interaction, len(scores_tensor)))
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+
+    def _collect_lists(self, scores: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
+        n_items, depth = scores.shape[1], max(self.topk)
+        if depth > n_items:
+            raise UserError(f"topk: {depth} is more than the data set's {n_items - 1} items; use a smaller one")
+        recommended = torch.topk(scores, depth, dim=-1).indices.cpu()
+        if self._wanted["rec.items"]:
+            self._add("rec.items", recommended)
+        if self._wanted["rec.topk"]:
+            self._add("rec.topk", hits_and_positives(recommended, positive_u.cpu(), positive_i.cpu(), n_items))
+
+    def _users(self, interaction: Any, n_rows: int) -> Tensor:
+        users = interaction[self.config["USER_ID_FIELD"]].cpu()
+        # with sampled negatives a user's rows stand together and make one row of scores
+        return users if len(users) == n_rows else torch.unique_consecutive(users)
+
+    def _add(self, key: str, value: Tensor) -> None:
+        self._batches.setdefault(key, []).append(value)
+
+    def get_data_struct(self) -> DataStruct:
+        """Returns everything collected since the last call; :attr:`latest` keeps the top-k hits and the users."""
+        joined = {key: torch.cat(batches) for key, batches in self._batches.items()}
+        self._batches = {}
+        self.latest = DataStruct()
+        for key in joined.keys() & {"rec.topk", "rec.users"}:
+            self.latest.set(key, joined[key])
+        struct = super().get_data_struct()
+        for key, value in joined.items():
+            struct.set(key, value)
+        return struct

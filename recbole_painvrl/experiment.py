@@ -1,0 +1,226 @@
+"""One run from a configuration to its folder: prepare, train, test, record."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas
+import recbole
+import scipy
+import torch
+import yaml
+from recbole.utils import init_seed, set_color
+
+import recbole_painvrl
+from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.logs import start_logging, stop_logging
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.utils import create_dataset, data_preparation, further_test_loaders, get_trainer
+
+# parameters, Adam's two moments, both kept models and the temporary copy of one of them
+CHECKPOINT_COPIES = 3 * 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run that can be continued.
+
+    Attributes:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; continue with --resume={folder}")
+        self.folder = folder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and model of a configuration, made in RecBole's order from RecBole's seeds."""
+
+    dataset: Any
+    train: Any
+    valid: Any
+    test: Any
+    model: torch.nn.Module
+
+
+def run_folder(config: Config) -> Path:
+    """Returns the folder of the run of ``config``: the same configuration and seed always get the same one."""
+    name = f"{config['seed']}-{config_hash(config)}"
+    return Path(config["output_dir"]) / config["dataset"] / config["model"] / name
+
+
+def prepare(config: Config) -> Prepared:
+    """Reads and splits the data and builds the model.
+
+    The seed is set before the data set is made: splitting draws from the global generators, and another split would put
+    test interactions into training.
+    """
+    logger = logging.getLogger()
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    logger.info(dataset)
+    train, valid, test = data_preparation(config, dataset)
+    init_seed(config["seed"], config["reproducibility"])
+    model = config.model_class(config, train._dataset).to(config["device"])
+    logger.info(model)
+    return Prepared(dataset, train, valid, test, model)
+
+
+def execute(config: Config, saved: bool = True, verbose: bool = True, continued: Path | None = None) -> dict[str, Any]:
+    """Runs ``config`` once, or returns what was recorded if that has been done before.
+
+    Args:
+        config: The configuration.
+        saved: Whether to keep models; without them a run cannot be continued.
+        verbose: Whether to log epochs.
+        continued: The folder of the interrupted run to continue, or None for a new run.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        UserError: The folder holds an interrupted run, is in use or cannot be written; or the data are at fault.
+        Interrupted: The user stopped the run.
+    """
+    run = RunFolder(continued or run_folder(config))
+    if run.finished:
+        print(f"already done: {run.path}; delete it or change output_dir to run again")
+        return run.read_json("result.json")
+    run.claim()
+    try:
+        if run.started and not continued:
+            raise UserError(
+                f"{run.path} holds an interrupted run; continue it with --resume={run.path}, or delete it to start anew"
+            )
+        return _run(config, run, saved, verbose)
+    except KeyboardInterrupt:
+        if run.started:
+            raise Interrupted(run.path) from None
+        raise
+    finally:
+        stop_logging()
+        run.release()
+
+
+def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str, Any]:
+    text = yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)
+    config["checkpoint_dir"] = str(run.path)  # RecBole creates this folder, and would leave an empty one elsewhere
+    start_logging(config, config_hash(config))
+    logging.getLogger().info(config)
+    data = prepare(config)
+    run.check_space(CHECKPOINT_COPIES * _n_bytes(data.model) if saved else 0)
+    run.write_text("config.yaml", text)  # not earlier: a run that never began leaves nothing to continue
+    trainer = _trainer(config, run, data.model)
+    show = bool(config["show_progress"])
+    score, valid = trainer.fit(data.train, data.valid, verbose=verbose, saved=saved, show_progress=show)
+    tests, groups = _test(config, run, data, trainer, saved)
+    trainer.write_artifacts(run)
+    result = {
+        **_identity(config),
+        "valid_metric": config["valid_metric"].lower(),
+        "best_valid_score": score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": valid,
+        "test_result": tests["test"],
+        "test_results": tests,
+        "test_groups": groups,
+        "epochs": len(trainer.train_loss_dict),
+        "seconds_train": round(trainer.seconds_train, 3),
+        "seconds_eval": round(trainer.seconds_eval, 3),
+        "peak_rss_mb": _peak_rss_mb(),
+        "n_parameters": sum(p.numel() for p in data.model.parameters() if p.requires_grad),
+        "versions": _versions(config),
+    }
+    _log_result(result)
+    run.write_json("result.json", result)
+    run.finish()
+    return result
+
+
+def _trainer(config: Config, run: RunFolder, model: torch.nn.Module) -> Any:
+    """Returns the trainer of a run, at the point where it was interrupted if it was."""
+    trainer = get_trainer(config)(config, model)
+    trainer.attach(run)
+    if run.last_model.exists():
+        trainer.resume_checkpoint(run.last_model)
+    else:
+        run.rewind(0)
+        run.record("start", **_identity(config), config_hash=config_hash(config))
+    return trainer
+
+
+def _identity(config: Config) -> dict[str, Any]:
+    return {key: config[key] for key in ("model", "dataset", "seed")}
+
+
+def _test(
+    config: Config, run: RunFolder, data: Prepared, trainer: Any, saved: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Evaluates the best model on every test set and part of one, and stores the values of each user."""
+    loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
+    tests: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, loader in loaders.items():
+        started = perf_counter()
+        result = trainer.evaluate(loader, load_best_model=saved and not tests, show_progress=False)
+        trainer.seconds_eval += perf_counter() - started
+        per_user = trainer.per_user()
+        sizes = _sizes(loader._dataset)
+        run.record("test", test_set=name, result=result, **sizes)
+        test_set, _, group = name.partition(":")
+        if group:
+            groups.setdefault(test_set, {})[group] = {**result, **sizes}
+        else:
+            tests[name] = result
+        tokens = data.dataset.id2token(data.dataset.uid_field, per_user.users)
+        arrays[f"{name}/users"] = np.asarray(tokens, dtype=str)
+        arrays.update({f"{name}/{metric}": values for metric, values in per_user.values.items()})
+    run.write_arrays("per_user.npz", arrays)
+    return tests, groups
+
+
+def _sizes(part: Any) -> dict[str, int]:
+    return {"pairs": len(part), "users": len(np.unique(part.inter_feat[part.uid_field]))}
+
+
+def _log_result(result: Mapping[str, Any]) -> None:
+    logger = logging.getLogger()
+    logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
+    logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
+    for name, values in result["test_results"].items():
+        if name != "test":
+            logger.info(set_color(f"test result ({name})", "yellow") + f": {values}")
+
+
+def _n_bytes(model: torch.nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+
+
+def _peak_rss_mb() -> float:
+    """Returns the largest resident size of this process so far, in MB; macOS counts bytes, Linux KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024), 1)
+
+
+def _versions(config: Config) -> dict[str, str]:
+    modules = {"torch": torch, "recbole": recbole, "numpy": np, "pandas": pandas, "scipy": scipy}
+    versions = {name: str(module.__version__) for name, module in modules.items()}
+    device = config["device"]
+    return {
+        "recbole_painvrl": recbole_painvrl.__version__,
+        "python": platform.python_version(),
+        **versions,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }

@@ -1,0 +1,94 @@
+"""RecBole's log lines and file names and its TensorBoard folders, below ``output_dir`` instead of the work folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import colorlog
+import recbole.trainer.trainer
+from recbole.utils import get_local_time
+from recbole.utils.logger import RemoveColorFilter, log_colors_config
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_painvrl.errors import UserError
+
+LINE = "%(asctime)-15s %(levelname)s  %(message)s"
+
+_handlers: list[logging.Handler] = []
+
+
+def start_logging(config: Any, digest: str) -> None:
+    """Logs to the terminal and to ``<output_dir>/log/<Model>/<Model>-<dataset>-<time>-<digest>.log``.
+
+    Handlers of an earlier run of this process are closed first; RecBole's ``init_logger`` would go on writing the
+    earlier run's file. Handlers of others are left alone.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    root = logging.getLogger()
+    stop_logging()
+    folder = Path(config["output_dir"]) / "log" / config["model"]
+    file = folder / f"{config['model']}-{config['dataset']}-{get_local_time()}-{digest[:6]}.log"
+    _handlers.append(_terminal_handler())  # first: the file's filter takes the colors out of the record itself
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _handlers.append(_file_handler(file))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"output_dir: cannot write {file} ({reason}); choose another with --output_dir") from error
+    level = getattr(logging, str(config["state"] or "info").upper(), logging.INFO)
+    root.setLevel(level)
+    for handler in _handlers:
+        handler.setLevel(level)
+        root.addHandler(handler)
+
+
+def stop_logging() -> None:
+    """Closes what :func:`start_logging` opened."""
+    while _handlers:
+        handler = _handlers.pop()
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _file_handler(file: Path) -> logging.Handler:
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(LINE, "%a %d %b %Y %H:%M:%S"))
+    handler.addFilter(RemoveColorFilter())
+    return handler
+
+
+def _terminal_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    if handler.stream.isatty():
+        colored = colorlog.ColoredFormatter(f"%(log_color)s{LINE}", "%d %b %H:%M", log_colors=log_colors_config)
+        handler.setFormatter(colored)
+    else:
+        handler.setFormatter(logging.Formatter(LINE, "%d %b %H:%M"))
+        handler.addFilter(RemoveColorFilter())
+    return handler
+
+
+@contextmanager
+def tensorboard_below(folder: str | Path) -> Iterator[None]:
+    """Makes trainers constructed meanwhile write to ``<folder>/log_tensorboard/<log name>``.
+
+    RecBole's trainer opens its board in the constructor, always in the working directory, and offers no other way in.
+    """
+    stock = recbole.trainer.trainer.get_tensorboard
+
+    def below(logger: logging.Logger) -> SummaryWriter:
+        files = [handler.baseFilename for handler in logger.handlers if hasattr(handler, "baseFilename")]
+        name = Path(files[0]).stem if files else f"model-{get_local_time()}"
+        return SummaryWriter(str(Path(folder) / "log_tensorboard" / name))
+
+    recbole.trainer.trainer.get_tensorboard = below
+    try:
+        yield
+    finally:
+        recbole.trainer.trainer.get_tensorboard = stock

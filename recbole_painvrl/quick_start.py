@@ -1,0 +1,213 @@
+"""RecBole's quick start for this package: the same functions, arguments and keys, and run folders besides.
+
+``recbole.quick_start`` is never imported: it imports Ray, which breaks on current setuptools and numpy.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_painvrl import checkpoint
+from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.experiment import execute, prepare, run_folder
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.trainer.state import load_model
+
+DEFAULT_MODEL = "PaInvRL"
+DEFAULT_DATASET = "ml-100k"
+
+
+def run_recbole_painvrl(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Trains and tests one model on one data set, as ``recbole.quick_start.run_recbole`` does.
+
+    Args:
+        model: Name of a model of this package or of RecBole; the configuration's, or PaInvRL, if None.
+        dataset: Name of a data set; the configuration's, or ml-100k, if None.
+        config_file_list: YAML files; later ones win.
+        config_dict: Keys that win over the files.
+        saved: Whether to keep the models.
+
+    Returns:
+        RecBole's keys ``best_valid_score valid_score_bigger best_valid_result test_result``, ``test_results`` for all
+        test sets, and the rest of ``result.json``. A run that is already done is not repeated.
+
+    Raises:
+        UserError: A key, a value, a file or the data are at fault.
+    """
+    return execute(configure(model, dataset, config_file_list, config_dict), saved)
+
+
+def objective_function(
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: Sequence[str] | None = None,
+    saved: bool = True,
+) -> dict[str, Any]:
+    """Runs one trial of a hyper-parameter search; arguments and keys are RecBole's.
+
+    Returns:
+        As :func:`run_recbole_painvrl`. A search has to choose by ``best_valid_score``, never by a test result.
+    """
+    return execute(configure(None, None, config_file_list, config_dict), saved, verbose=False)
+
+
+def configure(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    command_line: Mapping[str, str] | None = None,
+) -> Config:
+    """Returns the configuration; PaInvRL and ml-100k stand in where nothing names a model or a data set."""
+    named = {**_from_files(config_file_list), **(config_dict or {}), **(command_line or {})}
+    return Config(
+        model or named.get("model") or DEFAULT_MODEL,
+        dataset or named.get("dataset") or DEFAULT_DATASET,
+        list(config_file_list or []) or None,
+        dict(config_dict or {}) or None,
+        command_line=dict(command_line or {}),
+    )
+
+
+def _from_files(files: Sequence[str] | None) -> dict[str, Any]:
+    """Returns the model and the data set that configuration files name; what is wrong in a file, ``Config`` says."""
+    named: dict[str, Any] = {}
+    for file in files or []:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if isinstance(content, dict):
+            named.update({key: content[key] for key in ("model", "dataset") if key in content})
+    return named
+
+
+def resume(folder: str | Path, command_line: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Continues the interrupted run in ``folder`` as if it had never stopped.
+
+    Args:
+        folder: The run's folder.
+        command_line: Keys to change, such as ``show_progress``; only those that cannot change a number.
+
+    Raises:
+        UserError: There is no run, or a key would change what it computes.
+    """
+    run = RunFolder(folder)
+    if not run.started:
+        raise UserError(f"{folder}: no run to continue, config.yaml is missing; expected an interrupted run's folder")
+    stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    config = configure(config_dict=stored, command_line=command_line)
+    for start in run.records("start"):
+        if start["config_hash"] != config_hash(config):
+            cause = f"by {', '.join(command_line)}" if command_line else "by its data files, which are others now"
+            raise UserError(f"{folder}: the run's numbers would be changed {cause}; it can only be continued as it was")
+    return execute(config, continued=run.path)
+
+
+def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
+    """Loads a trained model with its data.
+
+    Args:
+        model_file: A model file, or a run's folder (its best model).
+
+    Returns:
+        RecBole's six: configuration, model, data set and the loaders of training, validation and test.
+
+    Raises:
+        UserError: There is no model, or the file is not one of ours.
+    """
+    state = checkpoint.load(find_model(model_file))
+    config = configure(config_dict=state["config"])
+    data = prepare(config)
+    load_model(data.model, state, config["device"])
+    data.model.eval()
+    return config, data.model, data.dataset, data.train, data.valid, data.test
+
+
+def find_model(path: str | Path) -> Path:
+    """Returns the model file of a run's folder, or ``path`` itself if it is a file.
+
+    Raises:
+        UserError: Neither is there.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = RunFolder(path)
+    found = next((file for file in (run.best_model, run.last_model) if file.exists()), None)
+    if found is None:
+        raise UserError(f"{path}: no model is stored here; expected a run's folder with model-best.pth")
+    return found
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        name: dataset, model and seed, for messages.
+        result: The content of its ``result.json``, or None if it failed.
+        error: The exception it failed with, or None.
+    """
+
+    name: str
+    result: dict[str, Any] | None = None
+    error: Exception | None = None
+
+
+def run_models(
+    models: Sequence[str | None],
+    datasets: Sequence[str | None],
+    seeds: Sequence[int | None],
+    config_file_list: Sequence[str] | None = None,
+    command_line: Mapping[str, str] | None = None,
+    continued: bool = False,
+) -> list[Cell]:
+    """Runs every model on every data set with every seed, one after the other; what is done is not repeated.
+
+    A run that fails is reported at once, and the others go on.
+
+    Args:
+        models: Names; None for the configuration's.
+        datasets: Names; None for the configuration's.
+        seeds: Seeds; None for the configuration's.
+        config_file_list: YAML files.
+        command_line: Raw ``key: value`` of the command line.
+        continued: Whether to continue interrupted runs instead of refusing them.
+    """
+    cells = []
+    for dataset, model, seed in product(datasets, models, seeds):
+        name = " ".join(str(part) for part in (dataset, model, seed) if part is not None)
+        keys = {**(command_line or {}), **({} if seed is None else {"seed": str(seed)})}
+        try:
+            cells.append(Cell(name, result=_cell(model, dataset, config_file_list, keys, continued)))
+        except UserError as error:
+            print(f"error: {name}:", *str(error).splitlines(), file=sys.stderr)
+            cells.append(Cell(name, error=error))
+        except Exception as error:
+            print(f"error: {name}:", file=sys.stderr)
+            traceback.print_exc()
+            cells.append(Cell(name, error=error))
+    return cells
+
+
+def _cell(
+    model: str | None, dataset: str | None, files: Sequence[str] | None, keys: Mapping[str, str], continued: bool
+) -> dict[str, Any]:
+    config = configure(model, dataset, files, command_line=keys)
+    folder = run_folder(config)
+    return execute(config, continued=folder if continued and RunFolder(folder).started else None)

@@ -1,0 +1,104 @@
+"""One process a folder: a lock file that names its owner, so that a dead owner's lock can be taken over."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from recbole_painvrl.errors import UserError
+
+SETTLING_SECONDS = 10.0
+_HELD: set[Path] = set()
+
+
+class Lock:
+    """A lock file created exclusively.
+
+    Args:
+        path: The file; its folder must exist when the lock is acquired.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def acquire(self) -> None:
+        """Takes the lock, if need be from an owner that no longer runs.
+
+        Raises:
+            UserError: A running process, or one on another machine, holds it.
+        """
+        if not self._create():
+            self._take_over()
+        _HELD.add(self.path.resolve())
+
+    def release(self) -> None:
+        """Gives the lock back; does nothing if this process does not hold it."""
+        held = self.path.resolve()
+        if held in _HELD:
+            _HELD.remove(held)
+            self.path.unlink(missing_ok=True)
+
+    def _create(self) -> bool:
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        return True
+
+    def _take_over(self) -> None:
+        owner = self._owner()
+        if self._alive(owner):
+            raise self._in_use(owner)
+        # whoever renames the dead owner's file has it; a second process then finds the name taken or gone
+        aside = self.path.with_name(f".lock.{os.getpid()}")
+        try:
+            self.path.rename(aside)
+        except FileNotFoundError:
+            raise self._in_use(owner) from None
+        stolen = aside.read_text() != owner
+        if stolen:
+            aside.rename(self.path)
+        else:
+            aside.unlink()
+        if stolen or not self._create():
+            raise self._in_use(owner)
+
+    def _age(self) -> float:
+        return time.time() - self.path.stat().st_mtime if self.path.exists() else 0.0
+
+    def _owner(self) -> str:
+        try:
+            return self.path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def _alive(self, owner: str) -> bool:
+        process, _, host = owner.strip().partition(" ")
+        if not process.isdigit():  # its owner was about to write its number, or died before it did
+            return self._age() < SETTLING_SECONDS
+        if host != socket.gethostname():
+            return True
+        if int(process) == os.getpid():  # numbers are given out again: this one is ours only if we hold the lock
+            return self.path.resolve() in _HELD
+        return _runs(int(process))
+
+    def _in_use(self, owner: str) -> UserError:
+        process, _, host = owner.strip().partition(" ")
+        return UserError(
+            f"{self.path.parent}: process {process or 'unknown'} on {host or 'this machine'} works in this folder; "
+            f"wait for it, or delete {self.path} if it no longer runs"
+        )
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

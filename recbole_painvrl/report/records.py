@@ -1,0 +1,162 @@
+"""A run is a folder: everything that a table or a picture needs later, and nothing that has to be trained again.
+
+This module reads and writes run folders and imports neither RecBole nor torch. One line of ``records.jsonl`` is one
+event (the idea is DomainBed's); ``done`` is written last, so a folder without it is an interrupted run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.files import atomic_file
+from recbole_painvrl.report.lock import Lock
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = Lock(self.path / "lock")
+
+    @property
+    def best_model(self) -> Path:
+        """The model that validated best."""
+        return self.path / "model-best.pth"
+
+    @property
+    def last_model(self) -> Path:
+        """The state from which an interrupted run continues."""
+        return self.path / "model-last.pth"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return (self.path / "done").exists()
+
+    @property
+    def started(self) -> bool:
+        """Whether a run began here."""
+        return (self.path / "config.yaml").exists()
+
+    def claim(self) -> None:
+        """Creates the folder, makes sure it can be written and keeps other processes out until :meth:`release`.
+
+        Raises:
+            UserError: The folder cannot be written, or another process works in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"output_dir: cannot write to {self.path} ({reason}); choose another folder with --output_dir"
+            ) from error
+
+    def release(self) -> None:
+        """Lets other processes in again; a folder in which nothing was written goes with the lock."""
+        self._lock.release()
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def check_space(self, n_bytes: int) -> None:
+        """Makes sure that ``n_bytes`` more fit on the disk.
+
+        Raises:
+            UserError: They do not.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free < n_bytes:
+            raise UserError(
+                f"output_dir: {self.path} has {free / 2**20:.0f} MiB left, but the models of this run need about "
+                f"{n_bytes / 2**20:.0f} MiB; free some space or choose another folder with --output_dir"
+            )
+
+    @property
+    def offset(self) -> int:
+        """Length of the records so far, in bytes."""
+        file = self.path / "records.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    def rewind(self, offset: int) -> None:
+        """Forgets what was recorded after ``offset``: a continued run records it again."""
+        file = self.path / "records.jsonl"
+        if file.exists():
+            os.truncate(file, min(offset, file.stat().st_size))
+
+    def record(self, event: str, **values: Any) -> None:
+        """Appends one event; ``values`` are numbers, texts and containers of them."""
+        line = json.dumps(plain({"event": event, "time": round(time.time(), 3), **values}), allow_nan=False) + "\n"
+        with open(self.path / "records.jsonl", "ab") as file:
+            file.write(line.encode())
+
+    def records(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Returns the recorded events in order, only those named ``event`` if it is given."""
+        file = self.path / "records.jsonl"
+        lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        return [one for one in events if event in (None, one["event"])]
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file."""
+        with atomic_file(self.path / name) as file:
+            file.write(text.encode())
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Writes a JSON file of plain numbers; what is not finite becomes ``null``."""
+        self.write_text(name, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Returns the content of a JSON file of the folder.
+
+        Raises:
+            UserError: The file is not there or is damaged.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path / name}: cannot be read ({error}); is this the folder of a run?") from error
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Writes arrays of numbers or texts; ``numpy.load`` reads them with ``allow_pickle=False``.
+
+        Raises:
+            TypeError: An array holds Python objects.
+        """
+        for key, array in arrays.items():
+            if array.dtype.hasobject:
+                raise TypeError(f"{name}: {key} holds Python objects and would have to be pickled")
+        with atomic_file(self.path / name) as file:
+            np.savez_compressed(file, **arrays)
+
+    def finish(self) -> None:
+        """Marks the run as complete."""
+        self.write_text("done", "")
+
+
+def plain(value: Any) -> Any:
+    """Returns ``value`` in JSON's types: NumPy and torch scalars as numbers, numbers that are not finite as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,55 @@
+"""A small table of finished runs: mean and deviation over seeds. Made from ``result.json`` contents, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def summary_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Returns one line for each data set and model: the metric of ``valid_metric`` on validation and on every test set.
+
+    Args:
+        results: Contents of ``result.json``.
+    """
+    tests = list(dict.fromkeys(name for result in results for name in result["test_results"]))
+    metrics = list(dict.fromkeys(result["valid_metric"] for result in results))
+    header = ["dataset", "model", "runs", "metric", "valid", *tests]
+    rows = [
+        _row(key, group, tests)
+        for metric in metrics
+        for key, group in _groups([one for one in results if one["valid_metric"] == metric]).items()
+    ]
+    return _aligned([header, *rows])
+
+
+def _groups(results: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], list[Mapping[str, Any]]]:
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["dataset"], result["model"], result["valid_metric"]), []).append(result)
+    return groups
+
+
+def _row(key: tuple[str, str, str], group: Sequence[Mapping[str, Any]], tests: Sequence[str]) -> list[str]:
+    dataset, model, metric = key
+    values = [[result["best_valid_score"] for result in group]]
+    values += [[result["test_results"].get(name, {}).get(metric) for result in group] for name in tests]
+    return [dataset, model, str(len(group)), metric, *map(mean_and_deviation, values)]
+
+
+def mean_and_deviation(values: Sequence[float | None]) -> str:
+    """Returns ``mean +- deviation`` (of the sample, over n - 1), the mean alone for one value, ``-`` for none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    if len(known) == 1:
+        return f"{known[0]:.4f}"
+    return f"{np.mean(known):.4f} +- {np.std(known, ddof=1):.4f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,288 @@
+"""RecBole's trainers with plain checkpoints, exact resume, records and per-user results.
+
+RecBole's own ``fit`` is called, not copied: everything here hangs on the methods it calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import recbole.trainer
+import torch
+from recbole.utils import set_color
+
+from recbole_painvrl import checkpoint
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.evaluator.collector import RunCollector
+from recbole_painvrl.evaluator.per_user import PerUser, per_user_values
+from recbole_painvrl.logs import tensorboard_below
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.trainer.state import load_model, model_state, optimizer_states, plain_numbers, restore_optimizers
+
+_Base: type[Any] = recbole.trainer.Trainer if TYPE_CHECKING else object
+
+SAVING_SHARE = 0.1
+RESUMED = (
+    "cur_step",
+    "best_valid_score",
+    "best_valid_result",
+    "train_loss_dict",
+    "seconds_train",
+    "seconds_eval",
+)
+
+
+class RunMixin(_Base):
+    """What this package adds to a RecBole trainer class; list it before that class among the bases.
+
+    A trainer works without a run folder too, and then stores the best model where RecBole would. With one
+    (:meth:`attach`) it keeps ``model-best.pth`` and ``model-last.pth`` and records one line an event.
+
+    A model may name the parts of its loss in an attribute ``loss_names``.
+    """
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        if not isinstance(self, recbole.trainer.Trainer):
+            raise UserError(f"{config['model']} is trained inside its own library, which this package does not drive")
+        with tensorboard_below(config["output_dir"]):
+            super().__init__(config, model)
+        self.run: RunFolder | None = None
+        self.seconds_train = 0.0
+        self.seconds_eval = 0.0
+        self.eval_collector = RunCollector(config)
+        self.saved_model_file = _unique(self.saved_model_file, config)
+        self._loaders: dict[str, Any] = {}
+        self._random: dict[str, Any] | None = None
+        self._keeps_last = False
+        self._latest_valid: dict[str, float] | None = None
+        self._epoch = self._first_epoch = -1
+        self._saved_at = self._save_seconds = 0.0
+        self._resumed_file: str | None = None
+
+    # for subclasses
+
+    def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
+        """Does what has to be done between the previous epoch and this one; nothing by default."""
+
+    def trainer_state(self) -> dict[str, Any]:
+        """Returns further plain data that later epochs depend on."""
+        return {}
+
+    def load_trainer_state(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`trainer_state` returned."""
+
+    def write_artifacts(self, run: RunFolder) -> None:
+        """Writes files of the method into the run folder once the final model is loaded; none by default."""
+
+    # the run folder
+
+    def attach(self, run: RunFolder) -> None:
+        """Makes ``run`` the place of models and records."""
+        self.run = run
+        self.saved_model_file = str(run.best_model)
+
+    def record(self, event: str, **values: Any) -> None:
+        """Records one event if there is a run folder."""
+        if self.run:
+            self.run.record(event, **values)
+
+    # training
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Trains as RecBole's ``fit`` does, from where a resumed checkpoint stood.
+
+        Returns:
+            Best validation score and result, as RecBole does.
+
+        Raises:
+            UserError: The loss is not a number, or the disk is full.
+        """
+        self._loaders = {"train": train_data, "valid": valid_data}
+        self._keeps_last = bool(saved and self.run)
+        self._first_epoch = getattr(self, "start_epoch", 0)
+        if self._complete():
+            # RecBole's fit would store the last model over the best one here
+            self.eval_collector.data_collect(train_data)
+            return self.best_valid_score, self.best_valid_result
+        try:
+            best = super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        finally:
+            self.tensorboard.close()
+        self.best_valid_score = float(self.best_valid_score)
+        if self.run and self._keeps_last:
+            self._save(self.run.last_model, self._epoch + 1)
+        return float(best[0]), best[1]
+
+    def _complete(self) -> bool:
+        if not self._first_epoch:
+            return False
+        return self._first_epoch >= self.epochs or self.cur_step > self.stopping_step
+
+    def _train_epoch(
+        self,
+        train_data: Any,
+        epoch_idx: int,
+        loss_func: Callable[..., Any] | None = None,
+        show_progress: bool = False,
+    ) -> float | tuple[float, ...]:
+        self._epoch = epoch_idx
+        self._enter_epoch(epoch_idx)
+        started = perf_counter()
+        self.before_epoch(epoch_idx, train_data)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        seconds = perf_counter() - started
+        self.seconds_train += seconds
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        self.record("train", epoch=epoch_idx, loss=total, losses=self._named(loss), seconds=round(seconds, 4))
+        return loss
+
+    def _enter_epoch(self, epoch_idx: int) -> None:
+        if self._random is not None:
+            # as late as this, so that whatever set-up drew from the generators does not matter
+            checkpoint.set_random_states(self._random["global"])
+            checkpoint.set_loader_states(self._loaders, self._random["loaders"])
+            self._random = None
+        elif self.run and self._keeps_last and epoch_idx > self._first_epoch and self._worth_saving():
+            self._save(self.run.last_model, epoch_idx)
+
+    def _worth_saving(self) -> bool:
+        return perf_counter() - self._saved_at >= self._save_seconds / SAVING_SHARE
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        started = perf_counter()
+        score, result = super()._valid_epoch(valid_data, show_progress)
+        seconds = perf_counter() - started
+        self.seconds_eval += seconds
+        self._latest_valid = result
+        self.record("valid", epoch=self._epoch, score=score, result=result, seconds=round(seconds, 4))
+        return score, result
+
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        if torch.isnan(loss):
+            raise UserError(
+                f"the training loss is not a number in epoch {self._epoch}: learning_rate {self.learning_rate} may be "
+                "too high, or a feature file holds extreme values"
+            )
+
+    def _named(self, loss: float | tuple[float, ...]) -> dict[str, float]:
+        if not isinstance(loss, tuple):
+            return {}
+        names = getattr(self.model, "loss_names", ())
+        if len(names) != len(loss):
+            names = [f"train_loss{index}" for index in range(1, len(loss) + 1)]
+        return dict(zip(names, map(float, loss), strict=True))
+
+    def _generate_train_loss_output(
+        self, epoch_idx: int, s_time: float, e_time: float, losses: float | tuple[float, ...]
+    ) -> str:
+        line = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
+        for index, name in enumerate(self._named(losses), start=1):
+            line = line.replace(set_color(f"train_loss{index}", "blue"), set_color(name, "blue"))
+        return line
+
+    # evaluation
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | Path | None = None,
+        show_progress: bool = False,
+    ) -> dict[str, float] | None:
+        """Evaluates as RecBole does, from our files, and returns plain floats.
+
+        Raises:
+            UserError: ``model_file`` is missing or not one of ours.
+        """
+        if load_best_model and eval_data:
+            file = model_file or self._best_file()
+            load_model(self.model, checkpoint.load(file), self.device)
+            self.logger.info(f"Loading model structure and parameters from {file}")
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        return result if result is None else type(result)((name, float(value)) for name, value in result.items())
+
+    def _best_file(self) -> str:
+        if self._resumed_file and not os.path.exists(self.saved_model_file):
+            return self._resumed_file
+        return self.saved_model_file
+
+    def per_user(self) -> PerUser:
+        """Returns the value of every top-k metric for each user of the latest evaluation."""
+        return per_user_values(self.evaluator, self.eval_collector)
+
+    # checkpoints
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        file = kwargs.pop("saved_model_file", self.saved_model_file)
+        self._save(file, epoch + 1, valid=self._latest_valid or self.best_valid_result)
+        if verbose:
+            self.logger.info(set_color("Saving current", "blue") + f": {file}")
+
+    def _save(self, file: str | Path, next_epoch: int, valid: dict[str, float] | None = None) -> None:
+        started = perf_counter()
+        checkpoint.save(file, self._state(next_epoch, valid or self.best_valid_result))
+        self._saved_at = perf_counter()
+        self._save_seconds = self._saved_at - started
+
+    def _state(self, next_epoch: int, valid: dict[str, float] | None) -> dict[str, Any]:
+        return {
+            "config": self.config.plain(),
+            "epoch": next_epoch - 1,
+            **{name: getattr(self, name) for name in RESUMED},
+            "best_valid_result": valid,
+            **model_state(self.model),
+            **optimizer_states(self),
+            "model_numbers": plain_numbers(self.model),
+            "random": {
+                "global": checkpoint.random_states(),
+                "loaders": checkpoint.loader_states(self._loaders),
+            },
+            "trainer": self.trainer_state(),
+            "records_offset": self.run.offset if self.run else 0,
+        }
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """Continues from one of our files as if training had never stopped; later saves do not overwrite it.
+
+        Raises:
+            UserError: The file is missing, not one of ours, or of another model.
+        """
+        state = checkpoint.load(resume_file)
+        if state["config"]["model"] != self.config["model"]:
+            raise UserError(f"{resume_file}: a checkpoint of {state['config']['model']}, not of {self.config['model']}")
+        load_model(self.model, state, self.device)
+        for name, number in state["model_numbers"].items():
+            setattr(self.model, name, number)
+        self.load_trainer_state(state["trainer"])
+        restore_optimizers(self, state)
+        self.start_epoch = state["epoch"] + 1
+        self._epoch = state["epoch"]
+        for name in RESUMED:
+            setattr(self, name, state[name])
+        self._random = state["random"]
+        self._resumed_file = str(resume_file)
+        if self.run:
+            self.run.rewind(state["records_offset"])
+        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
+
+
+def _unique(file: str, config: Any) -> str:
+    """RecBole's file name has the resolution of a second; seed and process keep two runs apart."""
+    stem, extension = os.path.splitext(file)
+    return f"{stem}-{config['seed']}-{os.getpid()}{extension}"
+
+
+class Trainer(RunMixin, recbole.trainer.Trainer):
+    """RecBole's standard trainer with :class:`RunMixin`."""
