@@ -30,11 +30,14 @@ class TrainLoader:
     :attr:`generator` alone decides everything that follows: the order of an epoch is drawn from it, and so is the seed
     of that epoch's negatives. Its state between two epochs is all that an exact continuation needs.
 
+    With ``batch_by: user`` the users are permuted instead of the interactions, so that a batch holds few users with all
+    their interactions: a softmax over all items costs one row of logits a user.
+
     Under several processes each takes its share of the same order, filled up to equal length by rows from the start,
     as torch's ``DistributedSampler`` does, and draws its own negatives.
 
     Args:
-        config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step) and ``shuffle`` are read.
+        config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step), ``batch_by`` and ``shuffle`` are read.
         dataset: The built training part.
         n_negatives: N; None takes the key ``n_negatives``, 0 if there is none.
         reject_known: Whether negatives exclude the user's training items; None means: with ``rec_loss: bpr``.
@@ -55,6 +58,7 @@ class TrainLoader:
         self.dataset = self._dataset = dataset
         self.shuffle = config["shuffle"] is not False
         self.batch_size = self.step = _batch_size(config)
+        self.batch_by = _batch_by(config)
         self.users: Tensor = dataset.inter_feat[dataset.uid_field].long()
         self.items: Tensor = dataset.inter_feat[dataset.iid_field].long()
         self.n_negatives = int(config["n_negatives"] or 0) if n_negatives is None else n_negatives
@@ -89,9 +93,16 @@ class TrainLoader:
     def _order(self) -> Tensor:
         """Draws this process's rows of the next epoch, int64."""
         n_rows = len(self.users)
-        order = torch.randperm(n_rows, generator=self.generator) if self.shuffle else torch.arange(n_rows)
+        order = self._shuffled() if self.shuffle else torch.arange(n_rows)
         share = torch.arange(self.rank, math.ceil(n_rows / self.n_ranks) * self.n_ranks, self.n_ranks)
         return order[share % n_rows]
+
+    def _shuffled(self) -> Tensor:
+        """Returns a random order of all rows; with ``batch_by: user`` a random order of the users, each with all rows."""
+        if self.batch_by == "interaction":
+            return torch.randperm(len(self.users), generator=self.generator)
+        place = torch.randperm(self.dataset.user_num, generator=self.generator)
+        return torch.argsort(place[self.users], stable=True)
 
     def _batch(self, rows: Tensor, negatives: torch.Generator) -> Interaction:
         """Takes the columns of ``rows`` [B] and draws their negatives."""
@@ -112,6 +123,14 @@ def _batch_size(config: Mapping[str, Any]) -> int:
     if (config["train_neg_sample_args"] or {}).get("dynamic"):
         raise UserError("train_neg_sample_args: dynamic negatives are for RecBole's own models; remove the key dynamic")
     return max(1, size // _share(config)[1])
+
+
+def _batch_by(config: Mapping[str, Any]) -> str:
+    """Returns the key ``batch_by``, ``interaction`` where a model has none."""
+    order = config["batch_by"] or "interaction"
+    if order not in ("interaction", "user"):
+        raise UserError(f"batch_by must be interaction or user, but got {order!r}")
+    return order
 
 
 def _share(config: Mapping[str, Any]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def train(board: Board, load: Callable) -> GeneralDataset:
 
 def keys(train: GeneralDataset, **more: Any) -> dict[str, Any]:
     """Returns what a loader reads of the configuration, with 7 interactions a step."""
-    names = ("seed", "shuffle", "train_neg_sample_args", "single_spec", "n_negatives", "rec_loss")
+    names = ("seed", "shuffle", "train_neg_sample_args", "single_spec", "n_negatives", "rec_loss", "batch_by")
     return {name: train.config[name] for name in names} | {"train_batch_size": 7} | more
 
 
@@ -141,3 +141,18 @@ def test_recbole_trains_on_it(board: Board, load: Callable, tmp_path: Path, monk
     trainer = Trainer(dataset.config, FewNegatives(dataset.config, train))
     trainer.fit(TrainLoader(dataset.config, train, 1, True), saved=False, verbose=False)
     assert trainer.train_loss_dict[19] < trainer.train_loss_dict[0]
+
+
+def test_batches_by_user_keep_a_users_rows_together(train: GeneralDataset) -> None:
+    """Each row comes once, each user's rows in one piece, and another epoch orders the users differently."""
+    loader = make(train, n_negatives=0, batch_by="user")
+    first, second = epoch(loader), epoch(loader)
+    assert first["row"].sort().values.tolist() == list(range(len(train)))
+    pieces = torch.unique_consecutive(first["user_id"])
+    assert len(pieces) == train.user_num - 1
+    assert not torch.equal(pieces, torch.unique_consecutive(second["user_id"]))
+
+
+def test_an_unknown_order_is_refused(train: GeneralDataset) -> None:
+    with pytest.raises(UserError, match="batch_by"):
+        make(train, batch_by="item")

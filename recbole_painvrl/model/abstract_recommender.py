@@ -1,0 +1,68 @@
+"""What every multimodal recommender of this package shares: scores are inner products of two tables.
+
+Letters: B batch, U users, I items (row 0 of both is RecBole's padding), d width of the scoring tables.
+"""
+
+from __future__ import annotations
+
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor
+
+
+class MultimodalRecommender(GeneralRecommender):
+    """A RecBole general recommender whose score of user u and item i is ``<users[u], items[i]>``.
+
+    Subclasses implement :meth:`tables` and ``calculate_loss``. Modality features come from the data set
+    (:class:`recbole_painvrl.data.dataset.MultimodalDataset`), never from files.
+    """
+
+    input_type = InputType.POINTWISE
+    uses_modalities = True
+    fast_loader = True
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Returns the scoring tables of users [U, d] and of items [I, d]."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it scores")
+
+    def parameter_groups(self) -> list[dict]:
+        """Returns the optimizer's parameter groups; a group's ``weight_decay`` is added straight to its gradients."""
+        return [{"params": list(self.parameters())}]
+
+    @classmethod
+    def loader_negatives(cls, config) -> int:
+        """Returns how many negatives the training loader draws for each interaction under this configuration."""
+        return 0
+
+    def train(self, mode: bool = True) -> MultimodalRecommender:
+        """Switches between training and evaluation and forgets the cached tables."""
+        self._tables = None
+        return super().train(mode)
+
+    def load_state_dict(self, *args, **kwargs):
+        """Loads parameters and forgets the cached tables, which belonged to the old ones."""
+        self._tables = None
+        return super().load_state_dict(*args, **kwargs)
+
+    @torch.no_grad()
+    def _scoring_tables(self) -> tuple[Tensor, Tensor]:
+        if self.training:
+            return self.tables()
+        if self._tables is None:
+            self._tables = tuple(table.contiguous() for table in self.tables())
+        return self._tables
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Returns the scores of all items [B * I] for each user of the batch, as RecBole wants them."""
+        users, items = self._scoring_tables()
+        return (users[interaction[self.USER_ID]] @ items.T).view(-1)
+
+    def predict(self, interaction) -> Tensor:
+        """Returns the scores [B] of the batch's pairs."""
+        users, items = self._scoring_tables()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)

@@ -1,0 +1,167 @@
+"""Item content: every modality's features side by side, ready for a projection.
+
+Letters: I items (row 0 is RecBole's padding), M modalities, D total feature width, D_m width of one modality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_painvrl.errors import UserError
+
+if TYPE_CHECKING:
+    from recbole_painvrl.data.features import Modality
+
+ROTATIONS = ("none", "pca", "whiten", "zca")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where one modality stands among the D columns: ``[start, stop)``."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class WordTable(nn.Module):
+    """A learned vector a word; an item's vector is the sum over its words, scaled to unit length.
+
+    Source: InvRL's treatment of TikTok's titles, which come as bags of word ids.
+
+    Args:
+        counts: scipy CSR matrix [I, n_words] of how often each item's title holds each word.
+        dimension: width of a word's vector.
+    """
+
+    def __init__(self, counts, dimension: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(counts.shape[1], dimension))
+        self.register_buffer("words", torch.from_numpy(counts.indices.astype(np.int64)), persistent=False)
+        self.register_buffer("offsets", torch.from_numpy(counts.indptr[:-1].astype(np.int64)), persistent=False)
+        self.register_buffer("counts", torch.from_numpy(counts.data.astype(np.float32)), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Returns the items' vectors [I, dimension], each of unit length or zero where an item has no word."""
+        bags = F.embedding_bag(
+            self.words, self.weight, self.offsets, mode="sum", per_sample_weights=self.counts
+        )
+        return F.normalize(bags, dim=1)
+
+
+def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the variances [D_m], largest first, and the axes [D_m, D_m] (columns) of centered rows [n, D_m]."""
+    variance, axes = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
+    axes = axes[:, ::-1]
+    # eigenvectors have no sign of their own: the largest entry is made positive, so that every machine agrees
+    return variance[::-1], axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+
+
+def rotate(values: np.ndarray, present: np.ndarray, rotation: str) -> np.ndarray:
+    """Turns one modality's centered features to their principal axes, or equalizes the variance of all directions.
+
+    An axis-aligned mask can only separate what the encoder's axes separate; principal axes undo a mixing encoder as far
+    as second moments can.
+
+    Args:
+        values: features [I, D_m].
+        present: bool [I], the rows that mean and axes are computed from (padding and imputed rows are not).
+        rotation: ``none``; ``pca`` (principal axes); ``whiten`` (principal axes, each scaled to equal variance); ``zca``
+            (``whiten`` turned back, which stays as near to the original axes as equal variance allows). Directions of
+            practically no variance are left at zero by the last two. The mean length of the rows stays that of the
+            centered ones.
+
+    Returns:
+        float32 features [I, D_m]; absent rows are turned along with the others.
+    """
+    if rotation == "none" or not present.any():
+        return values.astype(np.float32, copy=False)
+    centered = values.astype(np.float64) - values[present].mean(0, dtype=np.float64)
+    variance, axes = _principal_axes(centered[present])
+    turned = centered @ axes
+    if rotation != "pca":
+        real = variance > 1e-6 * max(variance[0], 1e-30)
+        turned *= np.where(real, 1 / np.sqrt(np.where(real, variance, 1)), 0)
+    if rotation == "zca":
+        turned = turned @ axes.T
+    lengths = [np.linalg.norm(rows[present], axis=1).mean() for rows in (centered, turned)]
+    return (turned * (lengths[0] / max(lengths[1], 1e-30))).astype(np.float32)
+
+
+class ContentFeatures(nn.Module):
+    """The features of all modalities side by side.
+
+    Args:
+        modalities: the data set's modalities by name, in the order of the columns.
+        rotation: one of ``none``, ``pca``, ``whiten``, ``zca``; learned word tables are never rotated.
+
+    Raises:
+        UserError: if ``rotation`` is none of them.
+    """
+
+    def __init__(self, modalities: dict[str, Modality], rotation: str = "none") -> None:
+        super().__init__()
+        if rotation not in ROTATIONS:
+            raise UserError(f"feature_rotation must be one of {', '.join(ROTATIONS)}, but got {rotation!r}")
+        self.blocks: list[Block] = []
+        self.tables = nn.ModuleDict()
+        dense, whitened, start = [], [], 0
+        for name, modality in modalities.items():
+            self.blocks.append(Block(name, start, start + modality.dimension))
+            start += modality.dimension
+            if modality.words is not None:
+                self.tables[name] = WordTable(modality.words, modality.dimension)
+                dense.append(np.zeros((modality.words.shape[0], modality.dimension), np.float32))
+                whitened.append(dense[-1])
+            else:
+                present = ~modality.missing
+                present[0] = False
+                dense.append(rotate(np.asarray(modality.values), present, rotation))
+                whitened.append(rotate(dense[-1], present, "zca") * present[:, None])
+        self.dimension = start
+        self.register_buffer("dense", _side_by_side(dense), persistent=False)
+        self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Returns the features [I, D]; differentiable in the word tables where there are any."""
+        return self._with_words(self.dense)
+
+    def _with_words(self, dense: Tensor) -> Tensor:
+        if not self.tables:
+            return dense
+        parts = [
+            self.tables[block.name]() if block.name in self.tables else dense[:, block.start : block.stop]
+            for block in self.blocks
+        ]
+        return torch.cat(parts, dim=1)
+
+    def similarity_features(self, mask: Tensor | None = None) -> Tensor:
+        """Returns rows [I, D] of unit length whose inner products say how alike the content of two items is.
+
+        Each modality is whitened (``zca``, so that the columns keep their meaning for the mask), masked and scaled to unit
+        length, since the leading directions of raw features are shared by nearly all items. Items without features get
+        zeros. Word vectors are not whitened: they were learned to tell items apart.
+
+        Args:
+            mask: [D] in [0, 1], multiplied onto the columns; None keeps all.
+        """
+        x = self._with_words(self.whitened)
+        x = x if mask is None else x * mask
+        blocks = [F.normalize(x[:, block.start : block.stop], dim=1) for block in self.blocks]
+        return F.normalize(torch.cat(blocks, dim=1), dim=1)
+
+    def dimension_names(self) -> list[tuple[str, int]]:
+        """Returns (modality, dimension within it) of each of the D columns."""
+        return [(block.name, column) for block in self.blocks for column in range(block.stop - block.start)]
+
+
+def _side_by_side(blocks: list[np.ndarray]) -> Tensor:
+    matrix = np.concatenate(blocks, axis=1) if blocks else np.zeros((0, 0), np.float32)
+    matrix[:1] = 0.0
+    return torch.from_numpy(matrix)

@@ -1,0 +1,201 @@
+"""A recommender on item ids and item content: the part that UltraGCN, ERM and PaInvRL share.
+
+Letters: B batch, U users, I items (row 0 of both is RecBole's padding), D total feature width,
+d width of the id part, k width of the content part.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.model.abstract_recommender import MultimodalRecommender
+from recbole_painvrl.model.content import ContentFeatures
+from recbole_painvrl.model.new_items import neighbor_vectors, rows_by_user, user_profiles
+from recbole_painvrl.model.objective import RankingObjective, check_loss
+from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.randomness import generator
+
+BACKBONES = ("mf", "lightgcn")
+NEW_ITEMS = ("content", "neighbors")
+
+
+class FusionRecommender(MultimodalRecommender):
+    """Scores ``<P_u, [V_i ; W x_i + b]>``, directly or after LightGCN propagation, as inner product or cosine.
+
+    An item without any training interaction has no id of its own to speak of. With ``new_items: content`` it is scored by
+    its content alone, which ``id_dropout`` makes training practice: in each step that share of the items is scored by
+    content alone. With ``new_items: neighbors`` it takes the mean vector of the known items whose content is nearest.
+
+    At inference ``profile_weight`` (``new_item_profile_weight`` for new items) times the cosine of the item's content and
+    the mean content of the user's training items is added: what two items have in common by content alone, which no
+    trained projection of the content keeps entirely.
+
+    Source: the score is InvRL's (UltraGCN on id and projected features); propagation is LightGCN's (He et al., SIGIR
+    2020, equation 8); cosine scores at a temperature are those of SimpleX and of the softmax-loss literature.
+    """
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.seed = int(config["seed"])
+        self.embedding_size = int(config["embedding_size"])
+        self.temperature = config["temperature"]
+        self.id_dropout = float(config["id_dropout"])
+        self.n_layers = self._layers(config)
+        self.new_items = self._new_items(config)
+        self.n_neighbors = int(config["new_item_neighbors"])
+        self.profile_weight = float(config["profile_weight"])
+        self.new_item_profile_weight = float(config["new_item_profile_weight"])
+        self.reg_weight = float(config["reg_weight"])
+        self.projection_reg_weight = float(config["projection_reg_weight"])
+        self.init_std = float(config["init_std"])
+        self.content = ContentFeatures(dataset.modalities, config["feature_rotation"])
+        self.feature_size = int(config["feature_size"]) if self.content.dimension else 0
+        user, item = self._training_pairs(dataset)
+        self.objective = RankingObjective(config, user, item, self.n_users, self.n_items, generator(self.seed, "candidates"))
+        self.register_buffer("warm", torch.zeros(self.n_items, dtype=torch.bool), persistent=False)
+        self.warm[item] = True
+        new = torch.nonzero(~self.warm).squeeze(1)
+        self.register_buffer("new", new[new > 0], persistent=False)
+        starts, order = rows_by_user(user, self.n_users)
+        self.register_buffer("profile_starts", starts, persistent=False)
+        self.register_buffer("profile_items", item[order], persistent=False)
+        if self.n_layers:
+            self.register_buffer(
+                "adjacency", normalized_adjacency(user, item, self.n_users, self.n_items), persistent=False
+            )
+        self.dropout_generator = generator(self.seed, "id dropout")
+        self.user_embedding = nn.Embedding(self.n_users, self.embedding_size + self.feature_size)
+        self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
+        self.projection = nn.Linear(self.content.dimension, self.feature_size) if self.feature_size else None
+        self.reset_parameters()
+
+    @staticmethod
+    def _layers(config) -> int:
+        if config["backbone"] not in BACKBONES:
+            raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, but got {config['backbone']!r}")
+        return int(config["n_layers"]) if config["backbone"] == "lightgcn" else 0
+
+    @staticmethod
+    def _new_items(config) -> str:
+        if config["new_items"] not in NEW_ITEMS:
+            raise UserError(f"new_items must be one of {', '.join(NEW_ITEMS)}, but got {config['new_items']!r}")
+        return config["new_items"]
+
+    def _training_pairs(self, dataset) -> tuple[Tensor, Tensor]:
+        return dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
+
+    @classmethod
+    def loader_negatives(cls, config) -> int:
+        """Returns ``n_negatives`` for the losses that draw negatives row by row, else 0."""
+        return 0 if check_loss(config) == "softmax" else int(config["n_negatives"])
+
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew from the seed: tables N(0, init_std^2), biases 0, padding rows 0."""
+        source = generator(self.seed, "parameters")
+        with torch.no_grad():
+            for parameter in self.parameters():
+                self._reset(parameter, source)
+            self.user_embedding.weight[0] = 0.0
+            self.item_embedding.weight[0] = 0.0
+
+    def _reset(self, parameter: Tensor, source: torch.Generator) -> None:
+        if parameter.dim() < 2:
+            parameter.zero_()
+        else:
+            parameter.normal_(0.0, self.init_std, generator=source)
+
+    def item_content(self) -> Tensor:
+        """Returns the content part of every item's vector [I, k]."""
+        return self.projection(self.content())
+
+    def item_vectors(self, content: Tensor | None) -> Tensor:
+        """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content.
+
+        Beside its content an item without a training interaction has no id part: nothing has taught it one.
+        """
+        own = self.item_embedding.weight
+        return own if content is None else torch.cat([own * self.warm[:, None], content], dim=1)
+
+    def propagated(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns user [U, d] and item [I, d] vectors after the backbone's layers; unchanged where it has none."""
+        if not self.n_layers:
+            return users, items
+        both = propagate(self.adjacency, torch.cat([users, items]), self.n_layers)
+        return both[: self.n_users], both[self.n_users :]
+
+    def vectors(self, content: Tensor | None, dropped: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the user [U, d + k] and item [I, d + k] vectors before any scaling to cosines.
+
+        Args:
+            content: content part of every item [I, k], or None without content.
+            dropped: bool [I], the items that this training step scores by their content alone, or None.
+        """
+        users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content))
+        if dropped is None:
+            return users, items
+        alone = F.pad(content, (self.embedding_size, 0)) / (1 + self.n_layers)
+        return users, torch.where(dropped[:, None], alone, items)
+
+    def scoring_tables(self, content: Tensor | None, dropped: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the tables whose inner products are the scores: the vectors, or cosines over the temperature."""
+        users, items = self.vectors(content, dropped)
+        if not self.temperature:
+            return users, items
+        return F.normalize(users, dim=1) / self.temperature, F.normalize(items, dim=1)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Returns the scoring tables of users and items, with the profile columns and new items at their places."""
+        users, items = self.scoring_tables(self.item_content() if self.feature_size else None)
+        if not self.feature_size:
+            return users, items
+        similar = self.content.similarity_features(self.similarity_mask())
+        if len(self.new) and self.new_items == "neighbors":
+            found = neighbor_vectors(similar, items, self.new, self.warm, self.n_neighbors)
+            items = items.index_copy(0, self.new, found)
+        return self._with_profiles(users, items, similar) if self.profiled else (users, items)
+
+    @property
+    def profiled(self) -> bool:
+        """Whether scores have the profile term."""
+        return bool(self.profile_weight or self.new_item_profile_weight)
+
+    def similarity_mask(self) -> Tensor | None:
+        """Returns the mask [D] under which contents are compared, or None for all of them, as here."""
+        return None
+
+    def _with_profiles(self, users: Tensor, items: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
+        profile = user_profiles(similar, self.profile_items, self.profile_starts)
+        weight = torch.where(self.warm, self.profile_weight, self.new_item_profile_weight)
+        columns = profile / self.temperature if self.temperature else profile
+        return torch.cat([users, columns], dim=1), torch.cat([items, weight[:, None] * similar], dim=1)
+
+    def dropped_items(self) -> Tensor | None:
+        """Draws the items that this step scores by content alone, bool [I], or None where there is nothing to draw."""
+        if not (self.training and self.id_dropout and self.feature_size):
+            return None
+        drawn = torch.rand(self.n_items, generator=self.dropout_generator) < self.id_dropout
+        return drawn.to(self.device)
+
+    def calculate_loss(self, interaction) -> Tensor:
+        """Returns the mean ranking loss of the batch."""
+        content = self.item_content() if self.feature_size else None
+        return self.ranking_loss(interaction, content, self.dropped_items())
+
+    def ranking_loss(self, interaction, content: Tensor | None, dropped: Tensor | None) -> Tensor:
+        """Returns the mean ranking loss of the batch for the given content parts [I, k]."""
+        users, items = self.scoring_tables(content, dropped)
+        return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID])
+
+    def parameter_groups(self) -> list[dict]:
+        """Returns embeddings and the rest apart: ``reg_weight |embeddings|^2 + projection_reg_weight |rest|^2``."""
+        tables = [self.user_embedding.weight, self.item_embedding.weight]
+        rest = [p for p in self.parameters() if all(p is not table for table in tables)]
+        groups = [{"params": tables, "weight_decay": 2 * self.reg_weight}]
+        return groups + ([{"params": rest, "weight_decay": 2 * self.projection_reg_weight}] if rest else [])
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """Returns the generators whose states a checkpoint has to keep."""
+        return {"id dropout": self.dropout_generator, "candidates": self.objective.generator}

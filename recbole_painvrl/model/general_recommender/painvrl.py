@@ -1,0 +1,128 @@
+"""PaInvRL: Pareto invariant representation learning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.invariance import FrozenRecommender
+from recbole_painvrl.model.fusion_recommender import FusionRecommender
+from recbole_painvrl.model.layers import BranchAttention
+
+CONVERSIONS = ("attention", "mask")
+WARM_UP, FINAL = 0, 1
+
+
+class PaInvRL(FusionRecommender):
+    """Item vectors from an invariant and a variant representation of the content, split by a learned mask.
+
+    Stages: in the warm-up the recommender is plain ERM (mask of ones). Then the trainer
+    (:class:`recbole_painvrl.trainer.PaInvRLTrainer`) alternates heterogeneous identification and invariant mask
+    generation and sets :attr:`mask`; from then on the convert module is at work:
+
+    ``phi_i = m * x_i``, ``psi_i = (1 - m) * x_i``, ``h_I = W_I phi_i + b``, ``h_V = W_V psi_i``,
+    ``item = [V_i ; 2 (a_I h_I + rho a_V h_V)]`` with attention weights ``a`` and ``rho = variant_weight`` at inference
+    (1 within an environment, 0 across environments). Training minimizes
+    ``w L(rho = 0) + (1 - w) L(rho = 1)`` with ``w = invariant_loss_weight``. ``convert: mask`` keeps ``phi`` alone, which is InvRL.
+
+    Source: Huang et al., ACM MM 2023 (arXiv 2308.04706). The paper's equations could not be had: this is
+    reimplemented from its abstract and from InvRL, which it extends.
+    """
+
+    def __init__(self, config, dataset) -> None:
+        self.conversion = config["convert"]
+        if self.conversion not in CONVERSIONS:
+            raise UserError(f"convert must be one of {', '.join(CONVERSIONS)}, but got {self.conversion!r}")
+        super().__init__(config, dataset)
+        if not self.feature_size:
+            raise UserError(
+                f"PaInvRL needs item features, but the data set {config['dataset']} has no modality; name some under the "
+                "key 'modalities' (README, 'Your own features'), or run --model=ERM"
+            )
+        self.variant_weight = float(config["variant_weight"])
+        self.invariant_loss_weight = float(config["invariant_loss_weight"])
+        self.register_buffer("mask", torch.ones(self.content.dimension))
+        self.register_buffer("environment", torch.full((len(dataset.inter_feat),), -1, dtype=torch.long))
+        self.register_buffer("stage", torch.tensor(WARM_UP))
+        if self.conversion == "attention":
+            self.variant_projection = nn.Linear(self.content.dimension, self.feature_size, bias=False)
+            self.attention = BranchAttention(self.feature_size)
+            self.reset_parameters()
+
+    @property
+    def converts(self) -> bool:
+        """Whether the item vectors come from the two branches (the warm-up is over)."""
+        return bool(self.stage == FINAL) and self.conversion == "attention"
+
+    def features(self) -> Tensor:
+        """Returns the features [I, D]; word tables are learned in the warm-up and frozen after it, as in InvRL."""
+        x = self.content()
+        return x.detach() if self.stage == FINAL else x
+
+    def similarity_mask(self) -> Tensor:
+        """Returns the mask [D]: contents are compared by their invariant part."""
+        return self.mask
+
+    def branches(self) -> tuple[Tensor, Tensor]:
+        """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""
+        x = self.features()
+        invariant = self.projection(x * self.mask)
+        variant = self.variant_projection(x * (1 - self.mask))
+        share, rest = self.attention(invariant, variant)
+        return 2 * share * invariant, 2 * rest * variant
+
+    def item_content(self, rho: float | None = None) -> Tensor:
+        """Returns the content part of every item's vector [I, k] at ``rho`` (``variant_weight`` if None)."""
+        if not self.converts:
+            return self.projection(self.features() * self.mask)
+        invariant, variant = self.branches()
+        return invariant + (self.variant_weight if rho is None else rho) * variant
+
+    def calculate_loss(self, interaction) -> Tensor | tuple[Tensor, Tensor]:
+        """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
+        dropped = self.dropped_items()
+        if not self.converts:
+            return self.ranking_loss(interaction, self.item_content(), dropped)
+        invariant, variant = self.branches()
+        w = self.invariant_loss_weight
+        losses = []
+        if w > 0:
+            losses.append(w * self.ranking_loss(interaction, invariant, dropped))
+        if w < 1:
+            losses.append((1 - w) * self.ranking_loss(interaction, invariant + variant, dropped))
+        return tuple(losses) if len(losses) > 1 else losses[0]
+
+    @torch.no_grad()
+    def frozen(self) -> FrozenRecommender:
+        """Returns the recommender as identification and mask generation see it: only the projection is free.
+
+        Propagation is linear, so an item's propagated content is the projection of its propagated features; users,
+        ids and the items' norms stay at their present values. The score is then bilinear in projection and mask.
+        """
+        content = self.item_content(rho=1.0)
+        users, items = self.vectors(content)
+        scale = torch.ones(self.n_items, device=self.device)
+        if self.temperature:
+            users = F.normalize(users, dim=1) / self.temperature
+            scale = 1.0 / items.norm(dim=1).clamp_min(1e-12)
+        _, without_content = self.vectors(torch.zeros_like(content))
+        x = self.features()
+        _, x = self.propagated(x.new_zeros(self.n_users, x.shape[1]), x)
+        return FrozenRecommender(
+            user_id=users,
+            user_feature=users[:, self.embedding_size :],
+            item_id=without_content,
+            features=x,
+            item_scale=scale,
+        )
+
+    @torch.no_grad()
+    def begin_final(self) -> None:
+        """Ends the warm-up: a new recommender is drawn, on the present mask; word tables keep what they learned."""
+        words = {name: table.weight.clone() for name, table in self.content.tables.items()}
+        self.stage.fill_(FINAL)
+        self.reset_parameters()
+        for name, weight in words.items():
+            self.content.tables[name].weight.copy_(weight)

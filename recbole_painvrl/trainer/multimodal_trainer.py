@@ -1,0 +1,31 @@
+"""The trainer of this package's own recommenders: one fused optimizer over the model's parameter groups."""
+
+from __future__ import annotations
+
+import torch
+
+from recbole_painvrl.trainer.run_trainer import Trainer
+
+
+class MultimodalTrainer(Trainer):
+    """RecBole's training loop with the model's own parameter groups and random generators.
+
+    Regularizers are the groups' weight decays: they are added straight to the gradient, so no table-sized term enters
+    the autograd graph.
+    """
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        if kwargs or self.learner.lower() != "adam":
+            return super()._build_optimizer(**{"params": self.model.parameter_groups(), **kwargs})
+        return torch.optim.Adam(self.model.parameter_groups(), lr=float(self.learning_rate), fused=True)
+
+    def trainer_state(self) -> dict:
+        """Returns the states of the model's generators beside what every trainer keeps."""
+        states = {name: source.get_state() for name, source in self.model.generators().items()}
+        return {**super().trainer_state(), "generators": states}
+
+    def load_trainer_state(self, state: dict) -> None:
+        """Sets the model's generators to the states of :meth:`trainer_state`."""
+        super().load_trainer_state(state)
+        for name, source in self.model.generators().items():
+            source.set_state(state["generators"][name])

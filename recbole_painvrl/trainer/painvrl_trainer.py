@@ -1,0 +1,110 @@
+"""The stages of PaInvRL between RecBole's epochs: warm-up, rounds of identification and mask generation, final training."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+from recbole.utils import set_color
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
+from recbole_painvrl.trainer.rounds import Rounds
+
+
+class PaInvRLTrainer(MultimodalTrainer):
+    """Trains ERM for ``warmup_epochs``, then runs the rounds, then trains the converted recommender to its early stop.
+
+    With ``refit_each_round`` the converted recommender is trained for ``warmup_epochs`` between one round and the next.
+    Everything before the final training is preparation: it neither stops early nor counts as the best model.
+    """
+
+    def __init__(self, config, model) -> None:
+        super().__init__(config, model)
+        self.n_rounds = int(config["n_rounds"])
+        self.warmup_epochs = int(config["warmup_epochs"])
+        self.refits = bool(config["refit_each_round"])
+        if self.final_epoch >= self.epochs:
+            raise UserError(
+                f"epochs must be more than the {self.final_epoch} that come before the final training "
+                f"(warmup_epochs {self.warmup_epochs}, n_rounds {self.n_rounds}, refit_each_round {self.refits}), but got {self.epochs}"
+            )
+        self.rounds = Rounds(config, model)
+
+    @property
+    def final_epoch(self) -> int:
+        """The first epoch of the final training; 0 without any round, which is ERM from the start."""
+        if not self.n_rounds:
+            return 0
+        return self.warmup_epochs * (self.n_rounds if self.refits else 1)
+
+    def rounds_before(self, epoch_idx: int) -> range:
+        """Returns the numbers of the rounds that run before epoch ``epoch_idx``."""
+        if not self.n_rounds:
+            return range(0)
+        if not self.refits:
+            return range(self.n_rounds if epoch_idx == self.final_epoch else 0)
+        number, rest = divmod(epoch_idx, self.warmup_epochs or 1)
+        due = rest == 0 and 1 <= number <= self.n_rounds
+        return range(number - 1, number) if due else range(0)
+
+    def before_epoch(self, epoch_idx: int, train_data) -> None:
+        """Runs the rounds that are due and starts the converted recommender anew."""
+        due = self.rounds_before(epoch_idx)
+        for number in due:
+            self._run_round(number, train_data.dataset)
+        if due:
+            self.model.begin_final()
+            self.optimizer = self._build_optimizer()
+        if epoch_idx <= self.final_epoch and self.n_rounds:
+            self._forget_best()
+
+    def _forget_best(self) -> None:
+        self.cur_step = 0
+        self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
+        self.best_valid_result = None
+
+    def _run_round(self, number: int, dataset) -> None:
+        seen = self.rounds.identify(number, dataset, self.config["show_progress"])
+        self.record("identification", round=number, **seen)
+        sizes = " ".join(map(str, seen["sizes"]))
+        self.logger.info(
+            set_color(f"round {number} identification", "green") + f" [environments: {sizes}, moved: {seen['moved']:.4f}]"
+        )
+        made = self.rounds.generate_mask(number, dataset, self.config["show_progress"])
+        self.record("mask", round=number, **made)
+        self.logger.info(
+            set_color(f"round {number} mask", "green")
+            + f" [erm: {made['erm']:.4f}, irm: {made['irm']:.3e}, weight: {made['weight']:.3f}, "
+            + f"stationarity: {made['stationarity']:.4f}, mean: {made['mean']:.4f}]"
+        )
+        self._draw(number, seen, made)
+
+    def _draw(self, number: int, seen: dict[str, Any], made: dict[str, Any]) -> None:
+        for name in ("erm", "irm"):
+            self.tensorboard.add_scalar(f"risk/{name}", made[name], number)
+        self.tensorboard.add_scalar("pareto/weight", made["weight"], number)
+        self.tensorboard.add_scalar("environment/moved", seen["moved"], number)
+        for label, size in enumerate(seen["sizes"]):
+            self.tensorboard.add_scalar(f"environment/size_{label}", size, number)
+        for block in self.model.content.blocks:
+            values = self.model.mask[block.start : block.stop]
+            self.tensorboard.add_histogram(f"mask/{block.name}", values, number)
+
+    def write_artifacts(self, run: RunFolder) -> None:
+        """Writes ``mask.csv`` and ``environments.npz``: the mask of each dimension, the label of each interaction."""
+        mask = self.model.mask.tolist()
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["modality", "dimension", "mask"])
+        rows.writerows([name, column, value] for (name, column), value in zip(self.model.content.dimension_names(), mask, strict=True))
+        run.write_text("mask.csv", text.getvalue())
+        dataset = self._loaders["train"].dataset
+        columns = {
+            name: dataset.field2id_token[field][dataset.inter_feat[field].numpy()].astype(str)
+            for name, field in (("user", dataset.uid_field), ("item", dataset.iid_field))
+        }
+        run.write_arrays("environments.npz", {**columns, "label": self.model.environment.cpu().numpy()})

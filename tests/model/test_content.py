@@ -1,0 +1,99 @@
+"""Feature blocks, rotations and word tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from recbole_painvrl.data.features import Modality
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.model.content import ContentFeatures, rotate
+
+
+def dense(name: str, values: np.ndarray, missing: list[int] | None = None) -> Modality:
+    """A modality with ``values`` [I, D_m] and the given items without features."""
+    absent = np.zeros(len(values), bool)
+    absent[missing or []] = True
+    return Modality(name=name, source="npy", values=values.astype(np.float32), words=None, missing=absent)
+
+
+@pytest.fixture
+def features() -> np.ndarray:
+    """Correlated features [50, 6] with unequal variances; row 0 is padding."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(50, 6)) * [3, 1, 1, 0.5, 0.1, 2] @ random.normal(size=(6, 6))
+    values[0] = 0
+    return values.astype(np.float32)
+
+
+def test_pca_keeps_distances_and_decorrelates(features: np.ndarray) -> None:
+    present = np.arange(50) > 0
+    turned = rotate(features, present, "pca")
+    centered = features - features[1:].mean(0)
+    assert np.allclose(turned @ turned.T, centered @ centered.T, rtol=1e-3, atol=1e-3)
+    moments = turned[1:].T @ turned[1:]
+    assert np.allclose(moments, np.diag(np.diag(moments)), atol=1e-3 * moments.max())
+    assert np.all(np.diff(np.diag(moments)) <= 1e-3)
+
+
+def test_whiten_gives_every_direction_the_same_variance(features: np.ndarray) -> None:
+    present = np.arange(50) > 0
+    turned = rotate(features, present, "whiten")
+    covariance = np.cov(turned[present], rowvar=False)
+    assert np.allclose(covariance / covariance[0, 0], np.eye(6), atol=1e-3)
+    centered = features[1:] - features[1:].mean(0)
+    assert np.isclose(np.linalg.norm(turned[1:], axis=1).mean(), np.linalg.norm(centered, axis=1).mean(), rtol=1e-4)
+
+
+def test_zca_is_whitening_turned_back(features: np.ndarray) -> None:
+    """Of all whitened features the ZCA ones are nearest to the centered originals, so each column keeps its meaning."""
+    present = np.arange(50) > 0
+    whitened, zca = rotate(features, present, "whiten"), rotate(features, present, "zca")
+    assert np.allclose(zca @ zca.T, whitened @ whitened.T, rtol=1e-3, atol=1e-3)
+    centered = features[1:] - features[1:].mean(0)
+    assert np.linalg.norm(zca[1:] - centered) < np.linalg.norm(whitened[1:] - centered)
+    cross = zca[1:].T @ centered
+    assert np.allclose(cross, cross.T, rtol=1e-3, atol=1e-2)
+
+
+def test_similarity_features_are_unit_rows_masked_and_zero_without_content(features: np.ndarray) -> None:
+    content = ContentFeatures({"a": dense("a", features[:, :3], missing=[4]), "b": dense("b", features[:, 3:], missing=[4])})
+    rows = content.similarity_features()
+    assert torch.allclose(rows[1:4].norm(dim=1), torch.ones(3)) and not rows[0].any() and not rows[4].any()
+    masked = content.similarity_features(torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
+    assert not masked[:, 1].any() and torch.allclose(masked[1:4].norm(dim=1), torch.ones(3))
+
+
+def test_whiten_survives_a_constant_column(features: np.ndarray) -> None:
+    features[1:, 2] = 1.0
+    assert np.isfinite(rotate(features, np.arange(50) > 0, "whiten")).all()
+
+
+def test_blocks_stand_side_by_side_and_padding_is_zero(features: np.ndarray) -> None:
+    content = ContentFeatures({"b": dense("b", features[:, :2]), "a": dense("a", features[:, 2:] + 1)})
+    assert [(block.name, block.start, block.stop) for block in content.blocks] == [("b", 0, 2), ("a", 2, 6)]
+    assert torch.equal(content()[1:], torch.from_numpy(np.c_[features[1:, :2], features[1:, 2:] + 1]))
+    assert not content()[0].any()
+    assert content.dimension_names()[:3] == [("b", 0), ("b", 1), ("a", 0)]
+
+
+def test_words_are_summed_with_their_counts_and_scaled_to_unit_length() -> None:
+    counts = csr_matrix(np.array([[0, 0, 0], [2, 0, 1], [0, 0, 0], [0, 3, 0]]))
+    words = Modality("words", "words", None, counts, np.array([True, False, True, False]), table_dimension=4)
+    content = ContentFeatures({"words": words})
+    with torch.no_grad():
+        content.tables["words"].weight.copy_(torch.arange(12.0).view(3, 4) + 1)
+    table = content.tables["words"].weight
+    first = 2 * table[0] + table[2]
+    assert torch.allclose(content()[1], first / first.norm())
+    assert torch.allclose(content()[3], table[1] / table[1].norm())
+    assert not content()[2].any()
+    content()[1].sum().backward()
+    assert table.grad is not None and not table.grad[1].any()
+
+
+def test_unknown_rotation_is_refused(features: np.ndarray) -> None:
+    with pytest.raises(UserError, match="feature_rotation"):
+        ContentFeatures({"a": dense("a", features)}, "spin")

@@ -1,0 +1,114 @@
+"""The convert module against its formula, and the frozen view against the model's own scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_painvrl.errors import UserError
+from tests.model.models import build, to_final
+
+
+def test_warm_up_is_erm(tmp_path: Path) -> None:
+    """Before the first round PaInvRL scores and loses exactly as ERM does."""
+    painvrl, _, loader = build(tmp_path, "PaInvRL", convert="mask")
+    erm, _, _ = build(tmp_path, "ERM")
+    batch = next(iter(loader))
+    assert torch.equal(painvrl.calculate_loss(batch), erm.calculate_loss(batch))
+    for ours, theirs in zip(painvrl.tables(), erm.tables(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.4, 1.0])
+def test_convert_is_the_attention_weighted_sum(tmp_path: Path, rho: float) -> None:
+    model, _, _ = build(tmp_path, "PaInvRL", variant_weight=rho)
+    mask = to_final(model)
+    x = model.content()
+    invariant = x * mask @ model.projection.weight.T + model.projection.bias
+    variant = x * (1 - mask) @ model.variant_projection.weight.T
+    for item in range(model.n_items):
+        energies = [torch.tanh(h[item]) @ model.attention.query for h in (invariant, variant)]
+        share = torch.softmax(torch.stack(energies) + model.attention.bias, dim=0)
+        expected = 2 * (share[0] * invariant[item] + rho * share[1] * variant[item])
+        assert torch.allclose(model.item_content()[item], expected, atol=1e-6)
+
+
+def test_rho_zero_does_not_see_variant_features(tmp_path: Path) -> None:
+    """With a hard mask and rho 0, features outside the mask change nothing but the attention's share."""
+    model, _, _ = build(tmp_path, "PaInvRL", variant_weight=0.0, new_items="content")
+    mask = to_final(model, (torch.arange(8) < 4).float())
+    torch.nn.init.zeros_(model.attention.query)
+    before = model.item_content()
+    model.content.dense[:, mask == 0] += 1.0
+    assert torch.equal(model.item_content(), before)
+    model.content.dense[:, mask == 1] += 1.0
+    assert not torch.equal(model.item_content(), before)
+
+
+@pytest.mark.parametrize("w", [0.0, 0.3, 1.0])
+def test_loss_weighs_both_branches(tmp_path: Path, w: float) -> None:
+    model, _, loader = build(tmp_path, "PaInvRL", invariant_loss_weight=w, id_dropout=0.0)
+    to_final(model)
+    batch = next(iter(loader))
+    alone = model.ranking_loss(batch, model.item_content(rho=0.0), None)
+    full = model.ranking_loss(batch, model.item_content(rho=1.0), None)
+    losses = model.calculate_loss(batch)
+    total = sum(losses) if isinstance(losses, tuple) else losses
+    assert torch.allclose(total, w * alone + (1 - w) * full)
+    assert isinstance(losses, tuple) == (0 < w < 1)
+
+
+@pytest.mark.parametrize("keys", [
+    {"backbone": "mf", "temperature": None},
+    {"backbone": "mf", "temperature": 0.2},
+    {"backbone": "lightgcn", "n_layers": 2, "temperature": 0.2},
+    {"backbone": "lightgcn", "n_layers": 3, "temperature": None},
+])
+def test_frozen_view_scores_as_the_model_does(tmp_path: Path, keys: dict) -> None:
+    """At the present mask and projection, and with its bias added, the bilinear view is the model's own score."""
+    model, _, _ = build(tmp_path, "PaInvRL", new_items="content", profile_weight=0.0, new_item_profile_weight=0.0, **keys)
+    model.mask.uniform_(generator=torch.Generator().manual_seed(0))
+    frozen = model.frozen()
+    content = (frozen.features * model.mask) @ model.projection.weight.T
+    scores = frozen.user_id @ frozen.item_id.T + frozen.user_feature @ content.T
+    users, items = model.tables()
+    assert torch.allclose(scores * frozen.item_scale, users @ items.T, atol=1e-4)
+
+
+def test_begin_final_draws_anew_and_keeps_the_mask(tmp_path: Path) -> None:
+    model, _, _ = build(tmp_path, "PaInvRL")
+    fresh = {name: value.clone() for name, value in model.named_parameters()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    mask = torch.linspace(0, 1, len(model.mask))
+    model.mask.copy_(mask)
+    model.begin_final()
+    assert torch.equal(model.mask, mask)
+    assert all(torch.equal(value, fresh[name]) for name, value in model.named_parameters())
+
+
+def test_state_of_the_method_is_in_the_state_dict(tmp_path: Path) -> None:
+    model, _, _ = build(tmp_path, "PaInvRL")
+    to_final(model)
+    model.environment.fill_(3)
+    other, _, _ = build(tmp_path, "PaInvRL")
+    other.load_state_dict(model.state_dict())
+    assert other.converts and torch.equal(other.mask, model.mask) and torch.equal(other.environment, model.environment)
+    assert not any(name.startswith("content.dense") for name in model.state_dict())
+
+
+@pytest.mark.parametrize(("keys", "word"), [
+    ({"convert": "both"}, "convert"),
+    ({"modalities": {}}, "modalities"),
+    ({"backbone": "gat"}, "backbone"),
+    ({"rec_loss": "mse"}, "rec_loss"),
+    ({"rec_loss": "ultragcn", "n_negatives": 0}, "n_negatives"),
+    ({"new_items": "magic"}, "new_items"),
+    ({"feature_rotation": "random"}, "feature_rotation"),
+])
+def test_wrong_values_are_named(tmp_path: Path, keys: dict, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        build(tmp_path, "PaInvRL", **keys)
