@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from recbole_painvrl.experiment import run_folder
+from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.quick_start import configure, resume, run_recbole_painvrl
 from recbole_painvrl.report.records import RunFolder
 
@@ -17,6 +18,7 @@ from recbole_painvrl.report.records import RunFolder
 def run(settings: dict[str, Any]) -> dict[str, Any]:
     """Runs one configuration, or finds or continues its run, and returns its ``result.json`` and its folder."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     folder = RunFolder(run_folder(configure(config_dict=settings)))
     if folder.started and not folder.finished:
         resume(folder.path)

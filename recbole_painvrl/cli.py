@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.model.allocator import keep_freed_memory
 
 USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,recommend,doctor} ..."
 EPILOG = """\
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 a run of several failed unexpectedly, 2 a user's mistake, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     try:
         return COMMANDS[arguments[0]](arguments[1:]) if arguments and arguments[0] in COMMANDS else _run(arguments)
     except UserError as error:

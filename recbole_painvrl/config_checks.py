@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,14 @@ def _is_number(value: Any) -> bool:
 def _whole(least: int, most: int = 2**63) -> tuple[str, Check]:
     limit = f" up to {most}" if most < 2**63 else ""
     return f"a whole number from {least}{limit}", lambda value: _is_int(value) and least <= value <= most
+
+
+def _number(range_: str, fits: Check) -> tuple[str, Check]:
+    return f"a number {range_}", lambda value: _is_number(value) and math.isfinite(value) and fits(value)
+
+
+def _numbers(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(_is_number(part) and part >= 0 for part in value)
 
 
 def _one_of(*choices: str) -> tuple[str, Check]:
@@ -90,6 +99,30 @@ RULES: dict[str, tuple[str, Check]] = {
 }
 
 
+_SHARE = _number("from 0 to 1", lambda value: 0 <= value <= 1)
+_FROM_ZERO = _number("from 0", lambda value: value >= 0)
+_ABOVE_ZERO = _number("above 0", lambda value: value > 0)
+
+# The keys of this package's models; other libraries' models give some of these names another meaning.
+MODEL_RULES: dict[str, tuple[str, Check]] = {
+    **dict.fromkeys(("feature_size", "mask_steps", "new_item_neighbors", "graph_neighbors"), _whole(1)),
+    **dict.fromkeys(("embedding_size", "n_layers", "n_negatives", "warmup_epochs", "n_rounds"), _whole(0)),
+    **dict.fromkeys(("env_max_iter", "mask_batch_size", "mask_candidates"), _whole(0)),
+    "n_environments": _whole(2),
+    **dict.fromkeys(("reg_weight", "projection_reg_weight", "negative_weight", "graph_weight"), _FROM_ZERO),
+    **dict.fromkeys(("profile_weight", "new_item_profile_weight", "variant_weight"), _FROM_ZERO),
+    **dict.fromkeys(("env_tolerance", "irm_weight", "mask_sigma"), _FROM_ZERO),
+    **dict.fromkeys(("init_std", "mask_lr"), _ABOVE_ZERO),
+    "temperature": _optional(_ABOVE_ZERO),
+    **dict.fromkeys(("id_dropout", "invariant_loss_weight"), _SHARE),
+    **dict.fromkeys(("env_min_share", "mask_threshold"), _optional(_SHARE)),
+    "refit_each_round": _BOOL,
+    "env_field": _optional(_TEXT),
+    "loss_weights": ("four numbers from 0", lambda value: _numbers(value, 4)),
+    "pareto_bounds": ("two numbers from 0 that add up to at most 1", lambda value: _numbers(value, 2) and sum(value) <= 1),
+}
+
+
 def check_settings(settings: Settings, defaults: Settings, origins: Mapping[str, str], own: frozenset[str]) -> None:
     """Checks all values of a resolved configuration.
 
@@ -103,7 +136,8 @@ def check_settings(settings: Settings, defaults: Settings, origins: Mapping[str,
         UserError: At the first value that is not what its key expects.
     """
     for key, value in settings.items():
-        expected, fits = RULES.get(key) or _rule_of_default(defaults.get(key), key in own)
+        rule = RULES.get(key) or (MODEL_RULES.get(key) if key in own else None)
+        expected, fits = rule or _rule_of_default(defaults.get(key), key in own)
         if not fits(value):
             raise UserError(f"{key}: expected {expected}, found {value!r}{_from(key, origins)}")
     _check_caches(settings, origins)

@@ -120,8 +120,10 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
     logging.getLogger().info(config)
     data = prepare(config)
     run.check_space(CHECKPOINT_COPIES * _n_bytes(data.model) if saved else 0)
+    trainer = get_trainer(config)(config, data.model)
+    trainer.check_data(data.train)
     run.write_text("config.yaml", text)  # not earlier: a run that never began leaves nothing to continue
-    trainer = _trainer(config, run, data.model)
+    _begin(trainer, config, run)
     show = bool(config["show_progress"])
     score, valid = trainer.fit(data.train, data.valid, verbose=verbose, saved=saved, show_progress=show)
     tests, groups = _test(config, run, data, trainer, saved)
@@ -148,16 +150,14 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
     return result
 
 
-def _trainer(config: Config, run: RunFolder, model: torch.nn.Module) -> Any:
-    """Returns the trainer of a run, at the point where it was interrupted if it was."""
-    trainer = get_trainer(config)(config, model)
+def _begin(trainer: Any, config: Config, run: RunFolder) -> None:
+    """Puts the trainer at the start of a run, or at the point where it was interrupted if it was."""
     trainer.attach(run)
     if run.last_model.exists():
         trainer.resume_checkpoint(run.last_model)
     else:
         run.rewind(0)
         run.record("start", **_identity(config), config_hash=config_hash(config))
-    return trainer
 
 
 def _identity(config: Config) -> dict[str, Any]:

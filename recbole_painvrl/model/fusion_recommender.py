@@ -19,13 +19,15 @@ from recbole_painvrl.model.propagation import normalized_adjacency, propagate
 from recbole_painvrl.randomness import generator
 
 BACKBONES = ("mf", "lightgcn")
-NEW_ITEMS = ("content", "neighbors")
+NEW_ITEMS = ("id", "content", "neighbors")
 
 
 class FusionRecommender(MultimodalRecommender):
     """Scores ``<P_u, [V_i ; W x_i + b]>``, directly or after LightGCN propagation, as inner product or cosine.
 
-    An item without any training interaction has no id of its own to speak of. With ``new_items: content`` it is scored by
+    An item without any training interaction has no id of its own to speak of. ``new_items: id`` uses what negatives have
+    made of it, which a loss on raw scores needs: zero would outrank the items it has pushed below. With
+    ``new_items: content`` it is scored by
     its content alone, which ``id_dropout`` makes training practice: in each step that share of the items is scored by
     content alone. With ``new_items: neighbors`` it takes the mean vector of the known items whose content is nearest.
 
@@ -114,10 +116,13 @@ class FusionRecommender(MultimodalRecommender):
     def item_vectors(self, content: Tensor | None) -> Tensor:
         """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content.
 
-        Beside its content an item without a training interaction has no id part: nothing has taught it one.
+        Beside its content an item without a training interaction has no id part, unless ``new_items`` is ``id``: what
+        its id has learned came from negatives alone.
         """
         own = self.item_embedding.weight
-        return own if content is None else torch.cat([own * self.warm[:, None], content], dim=1)
+        if content is None:
+            return own
+        return torch.cat([own if self.new_items == "id" else own * self.warm[:, None], content], dim=1)
 
     def propagated(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Returns user [U, d] and item [I, d] vectors after the backbone's layers; unchanged where it has none."""

@@ -45,11 +45,16 @@ class PaInvRLTrainer(MultimodalTrainer):
         """Returns the numbers of the rounds that run before epoch ``epoch_idx``."""
         if not self.n_rounds:
             return range(0)
-        if not self.refits:
+        if not (self.refits and self.warmup_epochs):
             return range(self.n_rounds if epoch_idx == self.final_epoch else 0)
-        number, rest = divmod(epoch_idx, self.warmup_epochs or 1)
+        number, rest = divmod(epoch_idx, self.warmup_epochs)
         due = rest == 0 and 1 <= number <= self.n_rounds
         return range(number - 1, number) if due else range(0)
+
+    def check_data(self, train_data) -> None:
+        """Looks for the columns that the rounds need."""
+        if self.n_rounds:
+            self.rounds.check_data(train_data.dataset)
 
     def before_epoch(self, epoch_idx: int, train_data) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""

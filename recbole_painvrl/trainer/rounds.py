@@ -13,6 +13,10 @@ from tqdm import tqdm
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.invariance import (
+    ASSIGNMENTS,
+    NORMALIZERS,
+    PENALTIES,
+    SOLVERS,
     BPRLoss,
     EnvironmentSettings,
     Interactions,
@@ -28,6 +32,13 @@ from recbole_painvrl.invariance import (
 from recbole_painvrl.randomness import generator
 
 LEVELS = ("interaction", "user", "session")
+CHOICES = {
+    "env_level": LEVELS,
+    "env_assign": ASSIGNMENTS,
+    "irm_penalty": tuple(PENALTIES),
+    "pareto_solver": SOLVERS,
+    "pareto_normalize": NORMALIZERS,
+}
 
 
 class Rounds:
@@ -44,8 +55,9 @@ class Rounds:
     def __init__(self, config, model) -> None:
         self.config, self.model = config, model
         self.seed = int(config["seed"])
-        if config["env_level"] not in LEVELS:
-            raise UserError(f"env_level must be one of {', '.join(LEVELS)}, but got {config['env_level']!r}")
+        for key, known in CHOICES.items():
+            if config[key] not in known:
+                raise UserError(f"{key} must be one of {', '.join(known)}, but got {config[key]!r}")
         try:
             self.environment_settings = self._environment_settings()
             self.mask_settings = self._mask_settings()
@@ -79,6 +91,24 @@ class Rounds:
             n_candidates=int(keys["mask_candidates"]) or None,
             sigma=float(keys["mask_sigma"]),
         )
+
+    def check_data(self, dataset) -> None:
+        """Makes sure that the training interactions have what the rounds need, before anything is trained.
+
+        Raises:
+            UserError: if the column of given labels or of sessions is missing, or it holds too few environments or units.
+        """
+        field, needed = self.config["env_field"], self.config["n_environments"]
+        if field:
+            present = given_labels(field, dataset).unique().numel()
+            if present < 2:
+                raise UserError(f"env_field {field}: the training interactions have {present} value, expected at least 2")
+            return
+        groups = self._groups(dataset)
+        n_units = len(dataset.inter_feat) if groups is None else groups.unique().numel()
+        if n_units < needed:
+            what = f"{needed} environments need as many units of env_level {self.config['env_level']}"
+            raise UserError(f"n_environments: {what}, but the training interactions have {n_units}")
 
     def loss(self, dataset) -> PairLoss:
         """Returns the recommender's own loss in the form that the mask's gradients need."""

@@ -65,6 +65,9 @@ class RunMixin(_Base):
 
     # for subclasses
 
+    def check_data(self, train_data: Any) -> None:
+        """Raises a UserError if the data lack what training will need, before anything is written; passes by default."""
+
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Does what has to be done between the previous epoch and this one; nothing by default."""
 

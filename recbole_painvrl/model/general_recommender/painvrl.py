@@ -62,8 +62,10 @@ class PaInvRL(FusionRecommender):
         return x.detach() if self.stage == FINAL else x
 
     def similarity_mask(self) -> Tensor:
-        """Returns the mask [D]: contents are compared by their invariant part."""
-        return self.mask
+        """Returns ``m + rho (1 - m)`` [D]: contents are compared by their invariant part and rho of the variant one."""
+        if self.conversion == "mask":
+            return self.mask
+        return self.mask + self.variant_weight * (1 - self.mask)
 
     def branches(self) -> tuple[Tensor, Tensor]:
         """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""

@@ -1,0 +1,198 @@
+"""Invariant mask generation: which feature columns mean the same in every environment.
+
+Users and identities stay frozen. A fresh projection learns to rank with the masked features, while the mask descends a
+direction that lowers both the mean risk over environments (ERM) and their disagreement (IRM).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .frozen import FrozenRecommender, score_unit
+from .losses import PairLoss
+from .pareto import ParetoSettings, ParetoStep, pareto_step
+from .penalty import PENALTIES, RunningMean, environment_terms, mean_risk_gradients, smoothed
+from .sampling import EnvironmentSampler, Interactions, draw_candidates, standard_normal
+
+WINDOW = 20  # steps over which the mask has to move to go on
+PATIENCE = 5  # stationary steps in a row that end the search: a single one may be chance
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How a mask is looked for.
+
+    Attributes:
+        penalty: ``gv`` (variance of gradients), ``irmv1`` or ``vrex``.
+        pareto: How the two gradients become one. ERM alone: ``bounds=(0, 1)``; the penalty alone: ``bounds=(1, 0)``.
+        learning_rate: Adam's step for the mask and for the projection.
+        steps: Most steps.
+        batch_size: Rows of each environment in a step; None or 0 takes all.
+        n_candidates: Items every row is compared with, drawn anew each step; None or 0 takes all.
+        sigma: Standard deviation of the gate's noise.
+        weight_decay: Factor of the projection's mean square in units of a score variance of 1; 0 would let the
+            projection grow while the mask shrinks.
+        smoothing: Decay of the running mean of the environments' gradients, in [0, 1); used if rows are sampled.
+        tolerance: Stationarity, and movement of the mask, under which the search ends.
+        initial_scale: Standard deviation of the fresh projection, in the same units.
+    """
+
+    penalty: str = "gv"
+    pareto: ParetoSettings = field(default_factory=ParetoSettings)
+    learning_rate: float = 0.02
+    steps: int = 200
+    batch_size: int | None = 1024
+    n_candidates: int | None = 256
+    sigma: float = 0.01
+    weight_decay: float = 1.0
+    smoothing: float = 0.9
+    tolerance: float = 1e-3
+    initial_scale: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Checks the penalty's name.
+
+        Raises:
+            ValueError: The penalty is unknown.
+        """
+        if self.penalty not in PENALTIES:
+            raise ValueError(f"penalty must be one of {tuple(PENALTIES)}, but got {self.penalty!r}.")
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """A mask and how it came about.
+
+    Attributes:
+        mask: [D] in [0, 1]: 1 invariant, 0 variant.
+        projection: [k, D] the projection learned with it.
+        history: One row a step: ``step erm irm weight stationarity norm angle mask_mean``.
+    """
+
+    mask: Tensor
+    projection: Tensor
+    history: list[dict[str, float]]
+
+
+def generate_mask(
+    frozen: FrozenRecommender,
+    interactions: Interactions,
+    labels: Tensor,
+    loss: PairLoss,
+    generator: torch.Generator,
+    settings: MaskSettings | None = None,
+    callback: Callable[[dict[str, float]], None] | None = None,
+) -> MaskResult:
+    """Looks for the mask under which environments agree and the ranking stays good.
+
+    Args:
+        frozen: Tables of the trained recommender.
+        interactions: Training interactions, [n].
+        labels: [n] environment of each; numbers without a row are left out.
+        loss: Loss of a row.
+        generator: Source of every random number.
+        settings: How to look.
+        callback: Called with each row of the history.
+
+    Returns:
+        The mask ``clip(mu + 1/2, 0, 1)`` after the last step, its projection and the history.
+
+    Raises:
+        ValueError: Fewer than two environments have a row.
+    """
+    search = _Search(frozen.folded(), interactions, labels, loss, generator, settings or MaskSettings())
+    history: list[dict[str, float]] = []
+    while not search.finished():
+        history.append(search.step())
+        if callback is not None:
+            callback(history[-1])
+    return MaskResult(search.mask(), search.unit * search.projection, history)
+
+
+class _Search:
+    """State of one search: gate position ``mu``, projection, optimizer and running mean."""
+
+    def __init__(
+        self,
+        frozen: FrozenRecommender,
+        interactions: Interactions,
+        labels: Tensor,
+        loss: PairLoss,
+        generator: torch.Generator,
+        settings: MaskSettings,
+    ) -> None:
+        """Starts from a half-open gate and a small random projection."""
+        present, labels = torch.unique(labels, return_inverse=True)
+        if present.numel() < 2:
+            raise ValueError(f"a mask needs at least 2 environments with rows, but got {present.numel()}.")
+        self.unit = score_unit(frozen)
+        self.frozen = replace(frozen, user_feature=self.unit * frozen.user_feature)
+        self.interactions, self.loss = interactions, loss
+        self.generator, self.settings = generator, settings
+        self.sampler = EnvironmentSampler(labels, present.numel(), settings.batch_size, generator)
+        self.average = RunningMean(0.0 if self.sampler.whole else settings.smoothing)
+        table = frozen.features
+        self.mu = torch.zeros(table.shape[1], dtype=table.dtype, device=table.device)
+        blank = table.new_zeros(frozen.user_feature.shape[1], table.shape[1])
+        self.projection = settings.initial_scale * standard_normal(blank, generator)
+        self.optimizer = torch.optim.Adam([self.mu, self.projection], lr=settings.learning_rate)
+        self.decay = 2 * settings.weight_decay / self.projection.numel()
+        self.masks = [self.mask()]
+        self.stationary = 0
+
+    def mask(self) -> Tensor:
+        """The gate without noise, [D]."""
+        return (self.mu + 0.5).clamp(0, 1)
+
+    def finished(self) -> bool:
+        """Whether the steps are used up, the gradients oppose each other, or the mask stands still."""
+        if len(self.masks) > self.settings.steps or self.stationary >= PATIENCE:
+            return True
+        if len(self.masks) <= WINDOW:
+            return False
+        return float((self.masks[-1] - self.masks[-1 - WINDOW]).abs().max()) < self.settings.tolerance
+
+    def step(self) -> dict[str, float]:
+        """Moves the mask along the common direction and the projection along the risk; returns the history's row."""
+        gate, open_gate = self._noisy_gate()
+        irm, erm, on_gate, risk_on_gate, on_projection = self._gradients(gate)
+        pareto = pareto_step(on_gate * open_gate, risk_on_gate * open_gate, (irm, erm), self.settings.pareto)
+        self.mu.grad = pareto.direction
+        self.projection.grad = on_projection + self.decay * self.projection
+        self.optimizer.step()
+        self.masks.append(self.mask())
+        self.stationary = self.stationary + 1 if pareto.stationarity < self.settings.tolerance else 0
+        return self._row(erm, irm, pareto)
+
+    def _noisy_gate(self) -> tuple[Tensor, Tensor]:
+        """The gate ``clip(mu + sigma * noise + 1/2, 0, 1)`` [D] and where it is not clipped."""
+        position = self.mu + self.settings.sigma * standard_normal(self.mu, self.generator) + 0.5
+        return position.clamp(0, 1).requires_grad_(), ((position > 0) & (position < 1)).to(position.dtype)
+
+    def _gradients(self, gate: Tensor) -> tuple[float, float, Tensor, Tensor, Tensor]:
+        """Penalty, risk, their gradients by the gate [D], and the risk's by the projection [k, D]."""
+        candidates = draw_candidates(self.frozen.n_items, self.settings.n_candidates, self.generator, self.mu.device)
+        batch = self.sampler.batch(self.interactions, candidates, self.mu.dtype)
+        terms = environment_terms(self.frozen, batch, self.projection * gate, self.loss)
+        risk_on_gate, on_projection = mean_risk_gradients(terms, self.projection, gate)
+        steady = smoothed(terms, self.average.update(terms.gradients))
+        irm = PENALTIES[self.settings.penalty](steady, gate)
+        (on_gate,) = torch.autograd.grad(irm, gate)
+        return float(irm.detach()), float(terms.losses.detach().mean()), on_gate, risk_on_gate, on_projection
+
+    def _row(self, erm: float, irm: float, pareto: ParetoStep) -> dict[str, float]:
+        """One row of the history."""
+        return {
+            "step": len(self.masks) - 1,
+            "erm": erm,
+            "irm": irm,
+            "weight": pareto.weight,
+            "stationarity": pareto.stationarity,
+            "norm": pareto.norm,
+            "angle": pareto.angle,
+            "mask_mean": float(self.masks[-1].mean()),
+        }
