@@ -27,7 +27,7 @@ EXTRAS_REQUIRE = {
     # 0.2.5 is the newest that runs an exhaustive search on today's numpy, and it imports pkg_resources.
     "hyperopt": ["hyperopt==0.2.5", "setuptools<82"],
     "report": ["matplotlib>=3.8"],
-    "test": ["pytest>=7"],
+    "test": ["pytest>=7", "setuptools>=70.1"],  # from there on it builds a wheel without the package wheel
 }
 
 setup(

@@ -52,7 +52,7 @@ def main() -> None:
     rows = []
     for number, change in enumerate(changes):
         runs = results[number * len(seeds) : (number + 1) * len(seeds)]
-        label = ", ".join(f"{key}={value}" for key, value in change.items()) or "as shipped"
+        label = ", ".join(f"{key}={value}" for key, value in change.items()) or "unchanged"
         scores = [run["best_valid_score"] for run in runs]
         seconds = mean(run["seconds_train"] for run in runs)
         rows.append([label, f"{mean(scores):.4f}", " ".join(f"{score:.4f}" for score in scores), f"{seconds:.0f}"])

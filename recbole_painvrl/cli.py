@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -43,18 +44,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; the process's own if None.
 
     Returns:
-        Exit status: 0 done, 1 a run of several failed unexpectedly, 2 a user's mistake, 130 interrupted.
+        Exit status: 0 done, 1 a run of several failed unexpectedly, 2 a user's mistake, 130 interrupted, 141 nobody
+        reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
     try:
-        return COMMANDS[arguments[0]](arguments[1:]) if arguments and arguments[0] in COMMANDS else _run(arguments)
+        status = COMMANDS[arguments[0]](arguments[1:]) if arguments and arguments[0] in COMMANDS else _run(arguments)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print("error:", *str(error).splitlines(), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         print(str(interruption) or "interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # whoever read the output (head, less) has gone; the interpreter must not try to flush to it on exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> Parser:

@@ -105,21 +105,24 @@ _ABOVE_ZERO = _number("above 0", lambda value: value > 0)
 
 # The keys of this package's models; other libraries' models give some of these names another meaning.
 MODEL_RULES: dict[str, tuple[str, Check]] = {
-    **dict.fromkeys(("feature_size", "mask_steps", "new_item_neighbors", "graph_neighbors"), _whole(1)),
-    **dict.fromkeys(("embedding_size", "n_layers", "n_negatives", "warmup_epochs", "n_rounds"), _whole(0)),
-    **dict.fromkeys(("env_max_iter", "mask_batch_size", "mask_candidates"), _whole(0)),
+    **dict.fromkeys(("embedding_size", "feature_size", "new_item_neighbors", "graph_neighbors"), _whole(1)),
+    **dict.fromkeys(("n_layers", "n_negatives", "warmup_epochs", "n_rounds", "env_max_iter"), _whole(0)),
+    **dict.fromkeys(("mask_batch_size", "mask_candidates"), _whole(0)),
+    "mask_steps": _whole(1),
     "n_environments": _whole(2),
     **dict.fromkeys(("reg_weight", "projection_reg_weight", "negative_weight", "graph_weight"), _FROM_ZERO),
-    **dict.fromkeys(("profile_weight", "new_item_profile_weight", "variant_weight"), _FROM_ZERO),
-    **dict.fromkeys(("env_tolerance", "irm_weight", "mask_sigma"), _FROM_ZERO),
+    **dict.fromkeys(("profile_weight", "new_item_profile_weight", "irm_weight", "mask_sigma"), _FROM_ZERO),
     **dict.fromkeys(("init_std", "mask_lr"), _ABOVE_ZERO),
     "temperature": _optional(_ABOVE_ZERO),
-    **dict.fromkeys(("id_dropout", "invariant_loss_weight"), _SHARE),
+    **dict.fromkeys(("id_dropout", "env_tolerance", "variant_weight", "invariant_loss_weight"), _SHARE),
     **dict.fromkeys(("env_min_share", "mask_threshold"), _optional(_SHARE)),
     "refit_each_round": _BOOL,
     "env_field": _optional(_TEXT),
     "loss_weights": ("four numbers from 0", lambda value: _numbers(value, 4)),
-    "pareto_bounds": ("two numbers from 0 that add up to at most 1", lambda value: _numbers(value, 2) and sum(value) <= 1),
+    "pareto_bounds": (
+        "two numbers from 0 that add up to at most 1",
+        lambda value: _numbers(value, 2) and sum(value) <= 1,
+    ),
 }
 
 

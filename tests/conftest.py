@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and one thread a process: two threads on a busy machine are slower and no test needs them."""
+"""Fixtures that every test may use; one thread a process, for two on a busy machine are slower and none needs them."""
 
 from __future__ import annotations
 

@@ -254,3 +254,16 @@ def test_a_killed_run_continues_to_the_same_result(board: Board) -> None:
     assert [one[key] for key in keys] == [other[key] for key in keys]
     epochs = [record["epoch"] for record in RunFolder(run).records("train")]
     assert epochs == list(range(30))
+
+
+def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``recbole-painvrl doctor | head -1``: a status, and no traceback when the pipe closes."""
+
+    def into_a_closed_pipe(_: list[str]) -> int:
+        raise BrokenPipeError
+
+    redirected = []
+    monkeypatch.setitem(cli.COMMANDS, "doctor", into_a_closed_pipe)
+    monkeypatch.setattr(cli.os, "dup2", lambda *descriptors: redirected.append(descriptors))
+    assert cli.main(["doctor"]) == 141
+    assert redirected

@@ -37,7 +37,8 @@ class TrainLoader:
     as torch's ``DistributedSampler`` does, and draws its own negatives.
 
     Args:
-        config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step), ``batch_by`` and ``shuffle`` are read.
+        config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step), ``batch_by``
+            and ``shuffle`` are read.
         dataset: The built training part.
         n_negatives: N; None takes the key ``n_negatives``, 0 if there is none.
         reject_known: Whether negatives exclude the user's training items; None means: with ``rec_loss: bpr``.
@@ -98,7 +99,7 @@ class TrainLoader:
         return order[share % n_rows]
 
     def _shuffled(self) -> Tensor:
-        """Returns a random order of all rows; with ``batch_by: user`` a random order of the users, each with all rows."""
+        """Returns a random order of all rows, or with ``batch_by: user`` of the users, each with all rows."""
         if self.batch_by == "interaction":
             return torch.randperm(len(self.users), generator=self.generator)
         place = torch.randperm(self.dataset.user_num, generator=self.generator)

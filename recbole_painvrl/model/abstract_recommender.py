@@ -5,6 +5,8 @@ Letters: B batch, U users, I items (row 0 of both is RecBole's padding), d width
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
@@ -22,7 +24,7 @@ class MultimodalRecommender(GeneralRecommender):
     uses_modalities = True
     fast_loader = True
 
-    def __init__(self, config, dataset) -> None:
+    def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self._tables: tuple[Tensor, Tensor] | None = None
 
@@ -35,7 +37,7 @@ class MultimodalRecommender(GeneralRecommender):
         return [{"params": list(self.parameters())}]
 
     @classmethod
-    def loader_negatives(cls, config) -> int:
+    def loader_negatives(cls, config: Any) -> int:
         """Returns how many negatives the training loader draws for each interaction under this configuration."""
         return 0
 
@@ -44,7 +46,7 @@ class MultimodalRecommender(GeneralRecommender):
         self._tables = None
         return super().train(mode)
 
-    def load_state_dict(self, *args, **kwargs):
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Loads parameters and forgets the cached tables, which belonged to the old ones."""
         self._tables = None
         return super().load_state_dict(*args, **kwargs)
@@ -57,12 +59,12 @@ class MultimodalRecommender(GeneralRecommender):
             self._tables = tuple(table.contiguous() for table in self.tables())
         return self._tables
 
-    def full_sort_predict(self, interaction) -> Tensor:
+    def full_sort_predict(self, interaction: Any) -> Tensor:
         """Returns the scores of all items [B * I] for each user of the batch, as RecBole wants them."""
         users, items = self._scoring_tables()
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
 
-    def predict(self, interaction) -> Tensor:
+    def predict(self, interaction: Any) -> Tensor:
         """Returns the scores [B] of the batch's pairs."""
         users, items = self._scoring_tables()
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)

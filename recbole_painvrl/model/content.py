@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +20,7 @@ from recbole_painvrl.errors import UserError
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
 
+SIMILARITY_DIRECTIONS = 256  # a modality's leading directions that similarities use; further ones are mostly noise
 ROTATIONS = ("none", "pca", "whiten", "zca")
 
 
@@ -40,7 +43,7 @@ class WordTable(nn.Module):
         dimension: width of a word's vector.
     """
 
-    def __init__(self, counts, dimension: int) -> None:
+    def __init__(self, counts: csr_matrix, dimension: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(counts.shape[1], dimension))
         self.register_buffer("words", torch.from_numpy(counts.indices.astype(np.int64)), persistent=False)
@@ -49,21 +52,26 @@ class WordTable(nn.Module):
 
     def forward(self) -> Tensor:
         """Returns the items' vectors [I, dimension], each of unit length or zero where an item has no word."""
-        bags = F.embedding_bag(
-            self.words, self.weight, self.offsets, mode="sum", per_sample_weights=self.counts
-        )
+        bags = F.embedding_bag(self.words, self.weight, self.offsets, mode="sum", per_sample_weights=self.counts)
         return F.normalize(bags, dim=1)
 
 
-def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the variances [D_m], largest first, and the axes [D_m, D_m] (columns) of centered rows [n, D_m]."""
-    variance, axes = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-    axes = axes[:, ::-1]
-    # eigenvectors have no sign of their own: the largest entry is made positive, so that every machine agrees
-    return variance[::-1], axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
+def _principal_axes(rows: np.ndarray, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the variances [r], largest first, and the axes [D_m, r] (columns) of centered rows [n, D_m].
+
+    All of them, or the ``most`` leading ones; of wide features those alone are computed: seconds, not minutes.
+    """
+    if most is not None and rows.shape[1] > 2 * most:
+        _, values, axes = randomized_svd(rows, most, random_state=0)
+        variance, axes = values**2 / max(len(rows), 1), axes.T
+    else:
+        variance, axes = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
+        variance, axes = variance[::-1][:most], axes[:, ::-1][:, :most]
+    # axes have no sign of their own: the largest entry is made positive, so that every machine agrees
+    return variance, axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
 
 
-def rotate(values: np.ndarray, present: np.ndarray, rotation: str) -> np.ndarray:
+def rotate(values: np.ndarray, present: np.ndarray, rotation: str, most: int | None = None) -> np.ndarray:
     """Turns one modality's centered features to their principal axes, or equalizes the variance of all directions.
 
     An axis-aligned mask can only separate what the encoder's axes separate; principal axes undo a mixing encoder as far
@@ -72,10 +80,11 @@ def rotate(values: np.ndarray, present: np.ndarray, rotation: str) -> np.ndarray
     Args:
         values: features [I, D_m].
         present: bool [I], the rows that mean and axes are computed from (padding and imputed rows are not).
-        rotation: ``none``; ``pca`` (principal axes); ``whiten`` (principal axes, each scaled to equal variance); ``zca``
-            (``whiten`` turned back, which stays as near to the original axes as equal variance allows). Directions of
-            practically no variance are left at zero by the last two. The mean length of the rows stays that of the
-            centered ones.
+        rotation: ``none``; ``pca`` (principal axes); ``whiten`` (principal axes, each scaled to equal variance);
+            ``zca`` (``whiten`` turned back, which stays as near to the original axes as equal variance allows).
+            Directions of practically no variance are left at zero by the last two. The mean length of the rows stays
+            that of the centered ones.
+        most: keep that many leading directions only (``zca``); None keeps all.
 
     Returns:
         float32 features [I, D_m]; absent rows are turned along with the others.
@@ -83,7 +92,7 @@ def rotate(values: np.ndarray, present: np.ndarray, rotation: str) -> np.ndarray
     if rotation == "none" or not present.any():
         return values.astype(np.float32, copy=False)
     centered = values.astype(np.float64) - values[present].mean(0, dtype=np.float64)
-    variance, axes = _principal_axes(centered[present])
+    variance, axes = _principal_axes(centered[present], most)
     turned = centered @ axes
     if rotation != "pca":
         real = variance > 1e-6 * max(variance[0], 1e-30)
@@ -100,12 +109,13 @@ class ContentFeatures(nn.Module):
     Args:
         modalities: the data set's modalities by name, in the order of the columns.
         rotation: one of ``none``, ``pca``, ``whiten``, ``zca``; learned word tables are never rotated.
+        similarity: whether :meth:`similarity_features` will be asked for; without it nothing is whitened.
 
     Raises:
         UserError: if ``rotation`` is none of them.
     """
 
-    def __init__(self, modalities: dict[str, Modality], rotation: str = "none") -> None:
+    def __init__(self, modalities: dict[str, Modality], rotation: str = "none", similarity: bool = True) -> None:
         super().__init__()
         if rotation not in ROTATIONS:
             raise UserError(f"feature_rotation must be one of {', '.join(ROTATIONS)}, but got {rotation!r}")
@@ -118,12 +128,14 @@ class ContentFeatures(nn.Module):
             if modality.words is not None:
                 self.tables[name] = WordTable(modality.words, modality.dimension)
                 dense.append(np.zeros((modality.words.shape[0], modality.dimension), np.float32))
-                whitened.append(dense[-1])
+                if similarity:
+                    whitened.append(dense[-1])
             else:
                 present = ~modality.missing
                 present[0] = False
                 dense.append(rotate(np.asarray(modality.values), present, rotation))
-                whitened.append(rotate(dense[-1], present, "zca") * present[:, None])
+                if similarity:
+                    whitened.append(rotate(dense[-1], present, "zca", SIMILARITY_DIRECTIONS) * present[:, None])
         self.dimension = start
         self.register_buffer("dense", _side_by_side(dense), persistent=False)
         self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
@@ -144,9 +156,9 @@ class ContentFeatures(nn.Module):
     def similarity_features(self, mask: Tensor | None = None) -> Tensor:
         """Returns rows [I, D] of unit length whose inner products say how alike the content of two items is.
 
-        Each modality is whitened (``zca``, so that the columns keep their meaning for the mask), masked and scaled to unit
-        length, since the leading directions of raw features are shared by nearly all items. Items without features get
-        zeros. Word vectors are not whitened: they were learned to tell items apart.
+        Each modality is whitened (``zca``, so that the columns keep their meaning for the mask), masked and scaled to
+        unit length, since the leading directions of raw features are shared by nearly all items. Items without
+        features get zeros. Word vectors are not whitened: they were learned to tell items apart.
 
         Args:
             mask: [D] in [0, 1], multiplied onto the columns; None keeps all.

@@ -6,6 +6,8 @@ d width of the id part, k width of the content part.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,21 +27,21 @@ NEW_ITEMS = ("id", "content", "neighbors")
 class FusionRecommender(MultimodalRecommender):
     """Scores ``<P_u, [V_i ; W x_i + b]>``, directly or after LightGCN propagation, as inner product or cosine.
 
-    An item without any training interaction has no id of its own to speak of. ``new_items: id`` uses what negatives have
-    made of it, which a loss on raw scores needs: zero would outrank the items it has pushed below. With
-    ``new_items: content`` it is scored by
-    its content alone, which ``id_dropout`` makes training practice: in each step that share of the items is scored by
-    content alone. With ``new_items: neighbors`` it takes the mean vector of the known items whose content is nearest.
+    An item without any training interaction has no id of its own to speak of. ``new_items: id`` uses what negatives
+    have made of it, which a loss on raw scores needs: zero would outrank the items it has pushed below. With
+    ``new_items: content`` it is scored by its content alone, which ``id_dropout`` makes training practice: in each step
+    that share of the items is scored by content alone. With ``new_items: neighbors`` it takes the mean vector of the
+    known items whose content is nearest.
 
-    At inference ``profile_weight`` (``new_item_profile_weight`` for new items) times the cosine of the item's content and
-    the mean content of the user's training items is added: what two items have in common by content alone, which no
-    trained projection of the content keeps entirely.
+    At inference ``profile_weight`` (``new_item_profile_weight`` for new items) times the cosine of the item's content
+    and the mean content of the user's training items is added: what two items have in common by content alone, which
+    no trained projection of the content keeps entirely.
 
     Source: the score is InvRL's (UltraGCN on id and projected features); propagation is LightGCN's (He et al., SIGIR
     2020, equation 8); cosine scores at a temperature are those of SimpleX and of the softmax-loss literature.
     """
 
-    def __init__(self, config, dataset) -> None:
+    def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.seed = int(config["seed"])
         self.embedding_size = int(config["embedding_size"])
@@ -53,10 +55,13 @@ class FusionRecommender(MultimodalRecommender):
         self.reg_weight = float(config["reg_weight"])
         self.projection_reg_weight = float(config["projection_reg_weight"])
         self.init_std = float(config["init_std"])
-        self.content = ContentFeatures(dataset.modalities, config["feature_rotation"])
+        self.compares = self.profiled or self.new_items == "neighbors"
+        self.content = ContentFeatures(dataset.modalities, config["feature_rotation"], self.compares)
         self.feature_size = int(config["feature_size"]) if self.content.dimension else 0
         user, item = self._training_pairs(dataset)
-        self.objective = RankingObjective(config, user, item, self.n_users, self.n_items, generator(self.seed, "candidates"))
+        self.objective = RankingObjective(
+            config, user, item, self.n_users, self.n_items, generator(self.seed, "candidates")
+        )
         self.register_buffer("warm", torch.zeros(self.n_items, dtype=torch.bool), persistent=False)
         self.warm[item] = True
         new = torch.nonzero(~self.warm).squeeze(1)
@@ -75,22 +80,22 @@ class FusionRecommender(MultimodalRecommender):
         self.reset_parameters()
 
     @staticmethod
-    def _layers(config) -> int:
+    def _layers(config: Any) -> int:
         if config["backbone"] not in BACKBONES:
             raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, but got {config['backbone']!r}")
         return int(config["n_layers"]) if config["backbone"] == "lightgcn" else 0
 
     @staticmethod
-    def _new_items(config) -> str:
+    def _new_items(config: Any) -> str:
         if config["new_items"] not in NEW_ITEMS:
             raise UserError(f"new_items must be one of {', '.join(NEW_ITEMS)}, but got {config['new_items']!r}")
         return config["new_items"]
 
-    def _training_pairs(self, dataset) -> tuple[Tensor, Tensor]:
+    def _training_pairs(self, dataset: Any) -> tuple[Tensor, Tensor]:
         return dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
 
     @classmethod
-    def loader_negatives(cls, config) -> int:
+    def loader_negatives(cls, config: Any) -> int:
         """Returns ``n_negatives`` for the losses that draw negatives row by row, else 0."""
         return 0 if check_loss(config) == "softmax" else int(config["n_negatives"])
 
@@ -154,7 +159,7 @@ class FusionRecommender(MultimodalRecommender):
     def tables(self) -> tuple[Tensor, Tensor]:
         """Returns the scoring tables of users and items, with the profile columns and new items at their places."""
         users, items = self.scoring_tables(self.item_content() if self.feature_size else None)
-        if not self.feature_size:
+        if not (self.feature_size and self.compares):
             return users, items
         similar = self.content.similarity_features(self.similarity_mask())
         if len(self.new) and self.new_items == "neighbors":
@@ -184,12 +189,12 @@ class FusionRecommender(MultimodalRecommender):
         drawn = torch.rand(self.n_items, generator=self.dropout_generator) < self.id_dropout
         return drawn.to(self.device)
 
-    def calculate_loss(self, interaction) -> Tensor:
+    def calculate_loss(self, interaction: Any) -> Tensor:
         """Returns the mean ranking loss of the batch."""
         content = self.item_content() if self.feature_size else None
         return self.ranking_loss(interaction, content, self.dropped_items())
 
-    def ranking_loss(self, interaction, content: Tensor | None, dropped: Tensor | None) -> Tensor:
+    def ranking_loss(self, interaction: Any, content: Tensor | None, dropped: Tensor | None) -> Tensor:
         """Returns the mean ranking loss of the batch for the given content parts [I, k]."""
         users, items = self.scoring_tables(content, dropped)
         return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID])

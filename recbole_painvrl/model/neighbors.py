@@ -40,9 +40,7 @@ def neighbor_graph(
     return index, weight
 
 
-def _nearest(
-    unit: Tensor, empty: Tensor, excluded: Tensor, rows: Tensor, n_neighbors: int
-) -> tuple[Tensor, Tensor]:
+def _nearest(unit: Tensor, empty: Tensor, excluded: Tensor, rows: Tensor, n_neighbors: int) -> tuple[Tensor, Tensor]:
     """Returns the neighbors [R, k] and cosines [R, k] of the items ``rows`` [R]."""
     cosine = unit[rows] @ unit.t()
     cosine[:, excluded] = -torch.inf

@@ -15,8 +15,8 @@ from recbole_painvrl.model.neighbors import neighbor_graph
 def neighbor_vectors(features: Tensor, table: Tensor, new: Tensor, known: Tensor, n_neighbors: int) -> Tensor:
     """Returns for each new item the mean scoring vector [C, d] of the known items whose content is nearest.
 
-    Neighbors weigh by the positive part of the cosine of their features. The mean is scaled to the mean length of the known
-    items' vectors, since averaging shortens; an item without any similar one gets zeros.
+    Neighbors weigh by the positive part of the cosine of their features. The mean is scaled to the mean length of the
+    known items' vectors, since averaging shortens; an item without any similar one gets zeros.
 
     Args:
         features: item features [I, D].

@@ -5,6 +5,8 @@ Letters: B batch, N negatives a row, U users, I items, d width of the scoring ta
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ from recbole_painvrl.model.loss import bpr_loss, softmax_loss, ultragcn_loss, ul
 LOSSES = ("ultragcn", "softmax", "bpr")
 
 
-def check_loss(config) -> str:
+def check_loss(config: Any) -> str:
     """Returns the configured ``rec_loss``.
 
     Raises:
@@ -46,7 +48,7 @@ class RankingObjective(nn.Module):
     """
 
     def __init__(
-        self, config, user: Tensor, item: Tensor, n_users: int, n_items: int, generator: torch.Generator
+        self, config: Any, user: Tensor, item: Tensor, n_users: int, n_items: int, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.kind = check_loss(config)
@@ -59,7 +61,7 @@ class RankingObjective(nn.Module):
             weights = ultragcn_weights(user, item, n_users, n_items, config["loss_weights"])
             self.weights = weights
 
-    def forward(self, users: Tensor, items: Tensor, interaction, user: Tensor, item: Tensor) -> Tensor:
+    def forward(self, users: Tensor, items: Tensor, interaction: Any, user: Tensor, item: Tensor) -> Tensor:
         """Returns the mean loss over the batch, a scalar, for tables [U, d] and [I, d]."""
         if self.kind == "softmax":
             return softmax_loss(users, items, user, item, self._candidates())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from recbole_painvrl.trainer.run_trainer import Trainer
@@ -14,7 +16,7 @@ class MultimodalTrainer(Trainer):
     the autograd graph.
     """
 
-    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         if kwargs or self.learner.lower() != "adam":
             return super()._build_optimizer(**{"params": self.model.parameter_groups(), **kwargs})
         return torch.optim.Adam(self.model.parameter_groups(), lr=float(self.learning_rate), fused=True)

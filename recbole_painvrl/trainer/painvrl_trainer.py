@@ -1,4 +1,4 @@
-"""The stages of PaInvRL between RecBole's epochs: warm-up, rounds of identification and mask generation, final training."""
+"""The stages of PaInvRL between RecBole's epochs: warm-up, rounds of identification and mask, final training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PaInvRLTrainer(MultimodalTrainer):
     Everything before the final training is preparation: it neither stops early nor counts as the best model.
     """
 
-    def __init__(self, config, model) -> None:
+    def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
         self.n_rounds = int(config["n_rounds"])
         self.warmup_epochs = int(config["warmup_epochs"])
@@ -30,7 +30,8 @@ class PaInvRLTrainer(MultimodalTrainer):
         if self.final_epoch >= self.epochs:
             raise UserError(
                 f"epochs must be more than the {self.final_epoch} that come before the final training "
-                f"(warmup_epochs {self.warmup_epochs}, n_rounds {self.n_rounds}, refit_each_round {self.refits}), but got {self.epochs}"
+                f"(warmup_epochs {self.warmup_epochs}, n_rounds {self.n_rounds}, refit_each_round {self.refits}), "
+                f"but got {self.epochs}"
             )
         self.rounds = Rounds(config, model)
 
@@ -56,7 +57,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         if self.n_rounds:
             self.rounds.check_data(train_data.dataset)
 
-    def before_epoch(self, epoch_idx: int, train_data) -> None:
+    def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""
         due = self.rounds_before(epoch_idx)
         for number in due:
@@ -72,12 +73,13 @@ class PaInvRLTrainer(MultimodalTrainer):
         self.best_valid_score = -np.inf if self.valid_metric_bigger else np.inf
         self.best_valid_result = None
 
-    def _run_round(self, number: int, dataset) -> None:
+    def _run_round(self, number: int, dataset: Any) -> None:
         seen = self.rounds.identify(number, dataset, self.config["show_progress"])
         self.record("identification", round=number, **seen)
         sizes = " ".join(map(str, seen["sizes"]))
         self.logger.info(
-            set_color(f"round {number} identification", "green") + f" [environments: {sizes}, moved: {seen['moved']:.4f}]"
+            set_color(f"round {number} identification", "green")
+            + f" [environments: {sizes}, moved: {seen['moved']:.4f}]"
         )
         made = self.rounds.generate_mask(number, dataset, self.config["show_progress"])
         self.record("mask", round=number, **made)
@@ -105,7 +107,10 @@ class PaInvRLTrainer(MultimodalTrainer):
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["modality", "dimension", "mask"])
-        rows.writerows([name, column, value] for (name, column), value in zip(self.model.content.dimension_names(), mask, strict=True))
+        rows.writerows(
+            [name, column, value]
+            for (name, column), value in zip(self.model.content.dimension_names(), mask, strict=True)
+        )
         run.write_text("mask.csv", text.getvalue())
         dataset = self._loaders["train"].dataset
         columns = {

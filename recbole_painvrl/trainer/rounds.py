@@ -45,14 +45,14 @@ class Rounds:
     """Runs the two modules on a model and leaves their results in its buffers ``environment`` and ``mask``.
 
     Args:
-        config: reads the keys ``env_*``, ``n_environments``, ``mask_*``, ``pareto_*``, ``irm_*`` and what the loss needs.
+        config: reads ``env_*``, ``n_environments``, ``mask_*``, ``pareto_*``, ``irm_*`` and what the loss needs.
         model: a :class:`recbole_painvrl.model.general_recommender.painvrl.PaInvRL`.
 
     Raises:
         UserError: if a key holds a value that its stage does not know.
     """
 
-    def __init__(self, config, model) -> None:
+    def __init__(self, config: Any, model: Any) -> None:
         self.config, self.model = config, model
         self.seed = int(config["seed"])
         for key, known in CHOICES.items():
@@ -92,17 +92,17 @@ class Rounds:
             sigma=float(keys["mask_sigma"]),
         )
 
-    def check_data(self, dataset) -> None:
+    def check_data(self, dataset: Any) -> None:
         """Makes sure that the training interactions have what the rounds need, before anything is trained.
 
         Raises:
-            UserError: if the column of given labels or of sessions is missing, or it holds too few environments or units.
+            UserError: if the column of given labels or of sessions is missing, or there are too few of them.
         """
         field, needed = self.config["env_field"], self.config["n_environments"]
         if field:
             present = given_labels(field, dataset).unique().numel()
             if present < 2:
-                raise UserError(f"env_field {field}: the training interactions have {present} value, expected at least 2")
+                raise UserError(f"env_field {field}: {present} value in the training interactions, expected 2 or more")
             return
         groups = self._groups(dataset)
         n_units = len(dataset.inter_feat) if groups is None else groups.unique().numel()
@@ -110,7 +110,7 @@ class Rounds:
             what = f"{needed} environments need as many units of env_level {self.config['env_level']}"
             raise UserError(f"n_environments: {what}, but the training interactions have {n_units}")
 
-    def loss(self, dataset) -> PairLoss:
+    def loss(self, dataset: Any) -> PairLoss:
         """Returns the recommender's own loss in the form that the mask's gradients need."""
         kind = self.config["rec_loss"]
         if kind == "softmax":
@@ -127,7 +127,7 @@ class Rounds:
             float(self.config["negative_weight"]),
         )
 
-    def identify(self, number: int, dataset, show_progress: bool) -> dict[str, Any]:
+    def identify(self, number: int, dataset: Any, show_progress: bool) -> dict[str, Any]:
         """Labels every training interaction with an environment; returns what a record keeps of it.
 
         The first round looks at all features, later ones at the variant ones, ``(1 - m) * x``.
@@ -145,7 +145,7 @@ class Rounds:
         moved = float((before != self.model.environment).double().mean()) if number else 1.0
         return {"sizes": sizes, "moved": moved, "history": history}
 
-    def _search_environments(self, number: int, dataset, show_progress: bool) -> tuple[Tensor, list]:
+    def _search_environments(self, number: int, dataset: Any, show_progress: bool) -> tuple[Tensor, list]:
         frozen = self.model.frozen()
         if number:
             frozen = replace(frozen, features=variant_features(frozen.features, self.model.mask))
@@ -165,14 +165,14 @@ class Rounds:
             raise UserError(f"identification (env_level {self.config['env_level']}): {error}") from error
         return found.labels, found.history
 
-    def _groups(self, dataset) -> Tensor | None:
+    def _groups(self, dataset: Any) -> Tensor | None:
         level = self.config["env_level"]
         if level == "interaction":
             return None
         field = dataset.uid_field if level == "user" else "session_id"
         return column(field, dataset, f"env_level {level}").to(self.model.device)
 
-    def generate_mask(self, number: int, dataset, show_progress: bool) -> dict[str, Any]:
+    def generate_mask(self, number: int, dataset: Any, show_progress: bool) -> dict[str, Any]:
         """Learns the mask on the present environments; returns what a record keeps of it.
 
         Raises:
@@ -193,7 +193,9 @@ class Rounds:
             raise UserError(f"mask generation: {error}") from error
         self.model.mask.copy_(self._final(found.mask))
         last = {key: value for key, value in found.history[-1].items() if key != "step"}
-        blocks = {block.name: float(self.model.mask[block.start : block.stop].mean()) for block in self.model.content.blocks}
+        blocks = {
+            block.name: float(self.model.mask[block.start : block.stop].mean()) for block in self.model.content.blocks
+        }
         return {**last, "mean": float(self.model.mask.mean()), "modalities": blocks, "history": found.history}
 
     def _final(self, mask: Tensor) -> Tensor:
@@ -201,13 +203,13 @@ class Rounds:
         return mask if threshold is None else (mask >= threshold).to(mask.dtype)
 
 
-def interactions(dataset, device: torch.device) -> Interactions:
+def interactions(dataset: Any, device: torch.device) -> Interactions:
     """Returns the training interactions of a built data set."""
     feat = dataset.inter_feat
     return Interactions(feat[dataset.uid_field].to(device), feat[dataset.iid_field].to(device))
 
 
-def column(field: str, dataset, reader: str) -> Tensor:
+def column(field: str, dataset: Any, reader: str) -> Tensor:
     """Returns a column of the training interactions, long [n].
 
     Raises:
@@ -224,7 +226,7 @@ def column(field: str, dataset, reader: str) -> Tensor:
     return values
 
 
-def given_labels(field: str, dataset) -> Tensor:
+def given_labels(field: str, dataset: Any) -> Tensor:
     """Returns the environments that a column of the interactions names, counted from 0, long [n]."""
     return torch.unique(column(field, dataset, f"env_field {field}"), return_inverse=True)[1]
 

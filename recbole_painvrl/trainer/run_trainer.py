@@ -66,7 +66,7 @@ class RunMixin(_Base):
     # for subclasses
 
     def check_data(self, train_data: Any) -> None:
-        """Raises a UserError if the data lack what training will need, before anything is written; passes by default."""
+        """Raises a UserError, before anything is written, if the data lack what training needs; passes by default."""
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Does what has to be done between the previous epoch and this one; nothing by default."""

@@ -59,7 +59,9 @@ def test_zca_is_whitening_turned_back(features: np.ndarray) -> None:
 
 
 def test_similarity_features_are_unit_rows_masked_and_zero_without_content(features: np.ndarray) -> None:
-    content = ContentFeatures({"a": dense("a", features[:, :3], missing=[4]), "b": dense("b", features[:, 3:], missing=[4])})
+    content = ContentFeatures(
+        {"a": dense("a", features[:, :3], missing=[4]), "b": dense("b", features[:, 3:], missing=[4])}
+    )
     rows = content.similarity_features()
     assert torch.allclose(rows[1:4].norm(dim=1), torch.ones(3)) and not rows[0].any() and not rows[4].any()
     masked = content.similarity_features(torch.tensor([1.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
@@ -92,6 +94,20 @@ def test_words_are_summed_with_their_counts_and_scaled_to_unit_length() -> None:
     assert not content()[2].any()
     content()[1].sum().backward()
     assert table.grad is not None and not table.grad[1].any()
+
+
+def test_similarity_of_wide_features_keeps_the_leading_directions() -> None:
+    """600 columns that vary in 20 directions: the whitened rows have the inner products of the whitened 20."""
+    random = np.random.default_rng(0)
+    low = random.normal(size=(300, 20)) * np.linspace(1, 3, 20)
+    wide = (low @ np.linalg.qr(random.normal(size=(600, 20)))[0].T).astype(np.float32)
+    present = np.arange(300) > 0
+    found = rotate(wide, present, "zca", most=256)[1:]
+    expected = rotate(low.astype(np.float32), present, "whiten")[1:]
+    scale = np.linalg.norm(expected) / np.linalg.norm(found)
+    assert np.allclose(
+        scale**2 * found @ found.T, expected @ expected.T, atol=1e-2 * np.abs(expected @ expected.T).max()
+    )
 
 
 def test_unknown_rotation_is_refused(features: np.ndarray) -> None:

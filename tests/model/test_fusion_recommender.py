@@ -12,7 +12,6 @@ from recbole_painvrl.model.loss import item_item_graph
 from recbole_painvrl.model.new_items import neighbor_vectors
 from tests.model.models import build
 
-
 BARE = {"new_items": "content", "profile_weight": 0.0, "new_item_profile_weight": 0.0}
 
 
@@ -42,14 +41,20 @@ def share_of_own_parity(model, loader, k: int) -> float:
     return float((torch.tensor(parity) == torch.tensor(own)[:, None]).float().mean())
 
 
-@pytest.mark.parametrize(("model", "keys"), [
-    ("ERM", {}),
-    ("ERM", {"modalities": {}}),
-    ("ERM", {"backbone": "mf", "rec_loss": "bpr", "temperature": None, "n_negatives": 4, "profile_weight": 0.0}),
-    ("ERM", {"backbone": "mf", "n_negatives": 10}),
-    ("UltraGCN", {"n_negatives": 10, "negative_weight": 10.0}),
-    ("UltraGCN", {"n_negatives": 10, "negative_weight": 10.0, "modalities": {}, "graph_weight": 0.5, "graph_neighbors": 4}),
-])
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("ERM", {}),
+        ("ERM", {"modalities": {}}),
+        ("ERM", {"backbone": "mf", "rec_loss": "bpr", "temperature": None, "n_negatives": 4, "profile_weight": 0.0}),
+        ("ERM", {"backbone": "mf", "n_negatives": 10}),
+        ("UltraGCN", {"n_negatives": 10, "negative_weight": 10.0}),
+        (
+            "UltraGCN",
+            {"n_negatives": 10, "negative_weight": 10.0, "modalities": {}, "graph_weight": 0.5, "graph_neighbors": 4},
+        ),
+    ],
+)
 def test_learns_the_checkerboard(tmp_path: Path, model: str, keys: dict) -> None:
     """Users like the items of their parity: an untrained model recommends half of them, a trained one nearly all."""
     recommender, _, loader = build(tmp_path, model, feature_size=8, **keys)
@@ -60,12 +65,20 @@ def test_learns_the_checkerboard(tmp_path: Path, model: str, keys: dict) -> None
 @pytest.mark.parametrize("new_items", ["content", "neighbors"])
 def test_new_items_are_found_by_their_content(tmp_path: Path, new_items: str) -> None:
     """Of the two items without any interaction each user is shown the one of the own parity first."""
-    keys = {"modalities": {"invariant": {"source": "npy"}}, **BARE, "new_items": new_items, "id_dropout": 0.3, "new_item_neighbors": 5}
+    keys = {
+        "modalities": {"invariant": {"source": "npy"}},
+        **BARE,
+        "new_items": new_items,
+        "id_dropout": 0.3,
+        "new_item_neighbors": 5,
+    }
     model, _, loader = build(tmp_path, "ERM", feature_size=8, **keys)
     train(model, loader, steps=60)
     users, items = model._scoring_tables()
     new = [loader.dataset.token2id("item_id", token) for token in ("i24", "i25")]
-    even = torch.tensor([int(token[1:]) % 2 == 0 for token in loader.dataset.id2token("user_id", list(range(1, model.n_users)))])
+    even = torch.tensor(
+        [int(token[1:]) % 2 == 0 for token in loader.dataset.id2token("user_id", list(range(1, model.n_users)))]
+    )
     scores = users[1:] @ items[new].T
     assert float(((scores[:, 0] > scores[:, 1]) == even).float().mean()) > 0.95
 
@@ -89,7 +102,9 @@ def test_profile_term_is_the_cosine_with_the_mean_of_the_own_items(tmp_path: Pat
 def test_neighbor_vectors_by_hand() -> None:
     features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, -1.0], [2.0, 0.0]])
     table = F.normalize(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [9.0, 9.0]]), dim=1)
-    found = neighbor_vectors(features, table, torch.tensor([4]), torch.tensor([False, True, True, True, False]), n_neighbors=2)
+    found = neighbor_vectors(
+        features, table, torch.tensor([4]), torch.tensor([False, True, True, True, False]), n_neighbors=2
+    )
     assert torch.allclose(found, F.normalize(torch.tensor([[1.0, 0.6]]), dim=1))
 
 

@@ -60,15 +60,20 @@ def test_loss_weighs_both_branches(tmp_path: Path, w: float) -> None:
     assert isinstance(losses, tuple) == (0 < w < 1)
 
 
-@pytest.mark.parametrize("keys", [
-    {"backbone": "mf", "temperature": None},
-    {"backbone": "mf", "temperature": 0.2},
-    {"backbone": "lightgcn", "n_layers": 2, "temperature": 0.2},
-    {"backbone": "lightgcn", "n_layers": 3, "temperature": None},
-])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"backbone": "mf", "temperature": None},
+        {"backbone": "mf", "temperature": 0.2},
+        {"backbone": "lightgcn", "n_layers": 2, "temperature": 0.2},
+        {"backbone": "lightgcn", "n_layers": 3, "temperature": None},
+    ],
+)
 def test_frozen_view_scores_as_the_model_does(tmp_path: Path, keys: dict) -> None:
     """At the present mask and projection, and with its bias added, the bilinear view is the model's own score."""
-    model, _, _ = build(tmp_path, "PaInvRL", new_items="content", profile_weight=0.0, new_item_profile_weight=0.0, **keys)
+    model, _, _ = build(
+        tmp_path, "PaInvRL", new_items="content", profile_weight=0.0, new_item_profile_weight=0.0, **keys
+    )
     model.mask.uniform_(generator=torch.Generator().manual_seed(0))
     frozen = model.frozen()
     content = (frozen.features * model.mask) @ model.projection.weight.T
@@ -100,15 +105,18 @@ def test_state_of_the_method_is_in_the_state_dict(tmp_path: Path) -> None:
     assert not any(name.startswith("content.dense") for name in model.state_dict())
 
 
-@pytest.mark.parametrize(("keys", "word"), [
-    ({"convert": "both"}, "convert"),
-    ({"modalities": {}}, "modalities"),
-    ({"backbone": "gat"}, "backbone"),
-    ({"rec_loss": "mse"}, "rec_loss"),
-    ({"rec_loss": "ultragcn", "n_negatives": 0}, "n_negatives"),
-    ({"new_items": "magic"}, "new_items"),
-    ({"feature_rotation": "random"}, "feature_rotation"),
-])
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({"convert": "both"}, "convert"),
+        ({"modalities": {}}, "modalities"),
+        ({"backbone": "gat"}, "backbone"),
+        ({"rec_loss": "mse"}, "rec_loss"),
+        ({"rec_loss": "ultragcn", "n_negatives": 0}, "n_negatives"),
+        ({"new_items": "magic"}, "new_items"),
+        ({"feature_rotation": "random"}, "feature_rotation"),
+    ],
+)
 def test_wrong_values_are_named(tmp_path: Path, keys: dict, word: str) -> None:
     with pytest.raises(UserError, match=word):
         build(tmp_path, "PaInvRL", **keys)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,21 +27,24 @@ class PaInvRL(FusionRecommender):
     ``phi_i = m * x_i``, ``psi_i = (1 - m) * x_i``, ``h_I = W_I phi_i + b``, ``h_V = W_V psi_i``,
     ``item = [V_i ; 2 (a_I h_I + rho a_V h_V)]`` with attention weights ``a`` and ``rho = variant_weight`` at inference
     (1 within an environment, 0 across environments). Training minimizes
-    ``w L(rho = 0) + (1 - w) L(rho = 1)`` with ``w = invariant_loss_weight``. ``convert: mask`` keeps ``phi`` alone, which is InvRL.
+    ``w L(rho = 0) + (1 - w) L(rho = 1)`` with ``w = invariant_loss_weight``. ``convert: mask`` keeps ``phi`` alone,
+    which is InvRL.
 
     Source: Huang et al., ACM MM 2023 (arXiv 2308.04706). The paper's equations could not be had: this is
     reimplemented from its abstract and from InvRL, which it extends.
     """
 
-    def __init__(self, config, dataset) -> None:
+    loss_names = ("invariant", "full")
+
+    def __init__(self, config: Any, dataset: Any) -> None:
         self.conversion = config["convert"]
         if self.conversion not in CONVERSIONS:
             raise UserError(f"convert must be one of {', '.join(CONVERSIONS)}, but got {self.conversion!r}")
         super().__init__(config, dataset)
         if not self.feature_size:
             raise UserError(
-                f"PaInvRL needs item features, but the data set {config['dataset']} has no modality; name some under the "
-                "key 'modalities' (README, 'Your own features'), or run --model=ERM"
+                f"PaInvRL needs item features, but the data set {config['dataset']} has no modality; name some under "
+                "the key 'modalities' (README, 'Your own features'), or run --model=ERM"
             )
         self.variant_weight = float(config["variant_weight"])
         self.invariant_loss_weight = float(config["invariant_loss_weight"])
@@ -82,7 +87,7 @@ class PaInvRL(FusionRecommender):
         invariant, variant = self.branches()
         return invariant + (self.variant_weight if rho is None else rho) * variant
 
-    def calculate_loss(self, interaction) -> Tensor | tuple[Tensor, Tensor]:
+    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, Tensor]:
         """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
         dropped = self.dropped_items()
         if not self.converts:

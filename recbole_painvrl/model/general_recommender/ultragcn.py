@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
@@ -21,18 +23,16 @@ class UltraGCN(FusionRecommender):
         The loss is a mean over the batch where the papers' code sums, so that no weight depends on the batch size.
     """
 
-    def __init__(self, config, dataset) -> None:
+    def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.graph_weight = float(config["graph_weight"])
         if self.graph_weight:
             user, item = self._training_pairs(dataset)
-            neighbors, omega = item_item_graph(
-                user, item, self.n_users, self.n_items, int(config["graph_neighbors"])
-            )
+            neighbors, omega = item_item_graph(user, item, self.n_users, self.n_items, int(config["graph_neighbors"]))
             self.register_buffer("neighbors", neighbors, persistent=False)
             self.register_buffer("omega", omega, persistent=False)
 
-    def ranking_loss(self, interaction, content: Tensor | None, dropped: Tensor | None) -> Tensor:
+    def ranking_loss(self, interaction: Any, content: Tensor | None, dropped: Tensor | None) -> Tensor:
         """Returns the constraint loss plus, where ``graph_weight`` is set, the item-item term."""
         users, items = self.scoring_tables(content, dropped)
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
