@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -237,7 +238,8 @@ def test_a_model_loads_in_a_fresh_process(board: Board) -> None:
         "print(json.dumps(get_trainer(config)(config, model).evaluate(test, load_best_model=False)))\n"
     )
     path = str(only_run().path.resolve())
-    answer = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, cwd=ROOT, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, env=environment, check=False)
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout.splitlines()[-1]) == result["test_result"]
 
