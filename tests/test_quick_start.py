@@ -239,7 +239,9 @@ def test_a_model_loads_in_a_fresh_process(board: Board) -> None:
     )
     path = str(only_run().path.resolve())
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    answer = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, env=environment, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, env=environment, check=False
+    )
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout.splitlines()[-1]) == result["test_result"]
 
