@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -195,6 +196,31 @@ def test_an_output_folder_that_cannot_be_written(board: Board, capsys: pytest.Ca
     Path("file").write_text("")
     line = mistake(capsys, "-m", "BPR", "-d", "board", *flags(board, output_dir="file/runs"))
     assert "output_dir: cannot write to" in line
+
+
+def test_a_disk_that_fills_up_costs_nothing(
+    board: Board, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the third file that is stored; with room again the run continues to the usual result."""
+    assert cli.main(["-m", "BPR", "-d", "board", *flags(board, epochs=4, output_dir="calm")]) == 0
+    expected = json.loads(next(Path("calm/board/BPR").glob("*/result.json")).read_text())
+    synced: list[int] = []
+
+    def full(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) >= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    arguments = ["-m", "BPR", "-d", "board", *flags(board, epochs=4)]
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_painvrl.files.os.fsync", full)
+        line = mistake(capsys, *arguments)
+    assert "the disk is full" in line
+    (folder,) = Path("runs/board/BPR").iterdir()
+    assert not list(folder.glob(".*.part"))
+    assert cli.main([f"--resume={folder}"]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    assert result["test_results"] == expected["test_results"]
 
 
 def test_a_broken_configuration_file(board: Board, capsys: pytest.CaptureFixture) -> None:
