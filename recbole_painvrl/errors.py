@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,3 +20,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[matches[0]]}'?" if matches else ""
+
+
+def one_of(key: str, value: Any, known: Sequence[str]) -> str:
+    """Returns the value of a key that names one of several ways.
+
+    Raises:
+        UserError: if it names none of ``known``.
+    """
+    if value not in known:
+        raise UserError(f"{key} must be one of {', '.join(known)}, but got {value!r}")
+    return value

@@ -15,7 +15,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import one_of
 
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
@@ -117,8 +117,7 @@ class ContentFeatures(nn.Module):
 
     def __init__(self, modalities: dict[str, Modality], rotation: str = "none", similarity: bool = True) -> None:
         super().__init__()
-        if rotation not in ROTATIONS:
-            raise UserError(f"feature_rotation must be one of {', '.join(ROTATIONS)}, but got {rotation!r}")
+        one_of("feature_rotation", rotation, ROTATIONS)
         self.blocks: list[Block] = []
         self.tables = nn.ModuleDict()
         dense, whitened, start = [], [], 0

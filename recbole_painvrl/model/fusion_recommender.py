@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.abstract_recommender import MultimodalRecommender
 from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.new_items import neighbor_vectors, rows_by_user, user_profiles
@@ -48,7 +48,7 @@ class FusionRecommender(MultimodalRecommender):
         self.temperature = config["temperature"]
         self.id_dropout = float(config["id_dropout"])
         self.n_layers = self._layers(config)
-        self.new_items = self._new_items(config)
+        self.new_items = one_of("new_items", config["new_items"], NEW_ITEMS)
         self.n_neighbors = int(config["new_item_neighbors"])
         self.profile_weight = float(config["profile_weight"])
         self.new_item_profile_weight = float(config["new_item_profile_weight"])
@@ -81,15 +81,8 @@ class FusionRecommender(MultimodalRecommender):
 
     @staticmethod
     def _layers(config: Any) -> int:
-        if config["backbone"] not in BACKBONES:
-            raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, but got {config['backbone']!r}")
-        return int(config["n_layers"]) if config["backbone"] == "lightgcn" else 0
-
-    @staticmethod
-    def _new_items(config: Any) -> str:
-        if config["new_items"] not in NEW_ITEMS:
-            raise UserError(f"new_items must be one of {', '.join(NEW_ITEMS)}, but got {config['new_items']!r}")
-        return config["new_items"]
+        backbone = one_of("backbone", config["backbone"], BACKBONES)
+        return int(config["n_layers"]) if backbone == "lightgcn" else 0
 
     def _training_pairs(self, dataset: Any) -> tuple[Tensor, Tensor]:
         return dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.model.loss import bpr_loss, softmax_loss, ultragcn_loss, ultragcn_weights
 
 LOSSES = ("ultragcn", "softmax", "bpr")
@@ -22,9 +22,7 @@ def check_loss(config: Any) -> str:
     Raises:
         UserError: if it is none of the three, or if UltraGCN's or BPR's has no negatives.
     """
-    loss = config["rec_loss"]
-    if loss not in LOSSES:
-        raise UserError(f"rec_loss must be one of {', '.join(LOSSES)}, but got {loss!r}")
+    loss = one_of("rec_loss", config["rec_loss"], LOSSES)
     if loss != "softmax" and config["n_negatives"] < 1:
         raise UserError(f"rec_loss {loss} needs n_negatives of at least 1, but got {config['n_negatives']}")
     return loss
@@ -55,11 +53,9 @@ class RankingObjective(nn.Module):
         self.n_candidates = int(config["n_negatives"]) if self.kind == "softmax" else 0
         self.negative_weight = float(config["negative_weight"])
         self.generator = generator
-        known = torch.unique(item)
-        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("known", torch.unique(item), persistent=False)
         if self.kind == "ultragcn":
-            weights = ultragcn_weights(user, item, n_users, n_items, config["loss_weights"])
-            self.weights = weights
+            self.weights = ultragcn_weights(user, item, n_users, n_items, config["loss_weights"])
 
     def forward(self, users: Tensor, items: Tensor, interaction: Any, user: Tensor, item: Tensor) -> Tensor:
         """Returns the mean loss over the batch, a scalar, for tables [U, d] and [I, d]."""

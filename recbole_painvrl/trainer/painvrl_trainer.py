@@ -52,7 +52,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         due = rest == 0 and 1 <= number <= self.n_rounds
         return range(number - 1, number) if due else range(0)
 
-    def check_data(self, train_data) -> None:
+    def check_data(self, train_data: Any) -> None:
         """Looks for the columns that the rounds need."""
         if self.n_rounds:
             self.rounds.check_data(train_data.dataset)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import (
     ASSIGNMENTS,
     NORMALIZERS,
@@ -56,8 +56,7 @@ class Rounds:
         self.config, self.model = config, model
         self.seed = int(config["seed"])
         for key, known in CHOICES.items():
-            if config[key] not in known:
-                raise UserError(f"{key} must be one of {', '.join(known)}, but got {config[key]!r}")
+            one_of(key, config[key], known)
         try:
             self.environment_settings = self._environment_settings()
             self.mask_settings = self._mask_settings()

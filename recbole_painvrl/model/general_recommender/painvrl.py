@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import FrozenRecommender
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.layers import BranchAttention
@@ -37,9 +37,7 @@ class PaInvRL(FusionRecommender):
     loss_names = ("invariant", "full")
 
     def __init__(self, config: Any, dataset: Any) -> None:
-        self.conversion = config["convert"]
-        if self.conversion not in CONVERSIONS:
-            raise UserError(f"convert must be one of {', '.join(CONVERSIONS)}, but got {self.conversion!r}")
+        self.conversion = one_of("convert", config["convert"], CONVERSIONS)
         super().__init__(config, dataset)
         if not self.feature_size:
             raise UserError(
