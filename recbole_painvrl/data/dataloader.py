@@ -33,6 +33,9 @@ class TrainLoader:
     With ``batch_by: user`` the users are permuted instead of the interactions, so that a batch holds few users with all
     their interactions: a softmax over all items costs one row of logits a user.
 
+    The batches of an epoch are equally large up to one row, ``train_batch_size`` at the most: a short last batch would
+    count as much in Adam's step as a full one, and its noise is all the larger.
+
     Under several processes each takes its share of the same order, filled up to equal length by rows from the start,
     as torch's ``DistributedSampler`` does, and draws its own negatives.
 
@@ -88,7 +91,7 @@ class TrainLoader:
         order = self._order()
         negatives_seed = int(torch.randint(2**62, (), generator=self.generator))
         negatives = generator(negatives_seed, f"negatives-{self.rank}")
-        for rows in order.split(self.step):
+        for rows in order.tensor_split(len(self)):
             yield self._batch(rows, negatives)
 
     def _order(self) -> Tensor:

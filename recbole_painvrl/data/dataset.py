@@ -15,6 +15,7 @@ from recbole.utils.argument_list import dataset_arguments
 from recbole_painvrl.compat.dataset import DatasetRepairs
 from recbole_painvrl.data.atomic import AtomicFormat, check_rows, find_bad_number, find_quote, read_header
 from recbole_painvrl.data.features import Items, Modality, load_modalities
+from recbole_painvrl.data.splits.applied import OodSplits
 from recbole_painvrl.errors import UserError, nearest
 
 # RecBole compares these keys before it takes a data set from a cache for the one that was asked for.
@@ -22,11 +23,12 @@ if "modalities" not in dataset_arguments:
     dataset_arguments.append("modalities")
 
 
-class GeneralDataset(DatasetRepairs, Dataset):
+class GeneralDataset(OodSplits, DatasetRepairs, Dataset):
     """RecBole's data set, which refuses malformed files by file and line and takes more than three benchmark files.
 
     Attributes:
-        further_tests: The benchmark files after the third, by name, once :meth:`build` has run.
+        further_tests: The benchmark files after the third and the sets of ``ood_split``, by name, once :meth:`build`
+            has run.
     """
 
     further_tests: dict[str, Dataset]
@@ -92,11 +94,12 @@ class GeneralDataset(DatasetRepairs, Dataset):
         """Splits the interactions as RecBole does.
 
         Returns:
-            The parts for training, validation and test; further benchmark files are in :attr:`further_tests`.
+            The parts for training, validation and test; all further sets are in :attr:`further_tests`.
         """
         parts = super().build()
         if self.benchmark_filename_list is not None:
             self.further_tests = dict(zip(self.benchmark_filename_list[3:], parts[3:], strict=True))
+        self.further_tests.update(self.held_out)
         return parts[:3]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from recbole_painvrl.config import Config
 from recbole_painvrl.data.dataset import MultimodalDataset
+from tests.data.splitting import write_timed
 from tests.inputs import Board, write_checkerboard
 
 
@@ -27,3 +28,9 @@ def load() -> Callable[..., MultimodalDataset]:
         return kind(Config(model="BPR", dataset=name, config_dict={"use_gpu": False, "show_progress": False, **config}))
 
     return load_dataset
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> tuple[str, Path]:
+    """Name and data path of a data set without ready splits that every kind of split can be applied to."""
+    return write_timed(tmp_path)

@@ -1,0 +1,1 @@
+"""Out-of-distribution splits of real data: which interactions become a test set of another distribution."""
