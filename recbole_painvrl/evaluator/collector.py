@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recbole_painvrl.compat import Collector
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.evaluator.lists import Lists, places_of_positives
 
 
 def hits_and_positives(recommended: Tensor, positive_u: Tensor, positive_i: Tensor, n_items: int) -> Tensor:
@@ -52,6 +53,8 @@ class RunCollector(Collector):
             setattr(self.register, key, False)  # these two are collected here, not by the classes above
         self._batches: dict[str, list[Tensor]] = {}
         self.latest = DataStruct()
+        self.lists: Lists | None = None
+        self._n_rows = 0
 
     def eval_batch_collect(
         self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
@@ -80,7 +83,11 @@ class RunCollector(Collector):
         if self._wanted["rec.items"]:
             self._add("rec.items", recommended)
         if self._wanted["rec.topk"]:
-            self._add("rec.topk", hits_and_positives(recommended, positive_u.cpu(), positive_i.cpu(), n_items))
+            positives = positive_u.cpu(), positive_i.cpu()
+            self._add("rec.topk", hits_and_positives(recommended, *positives, n_items))
+            found = places_of_positives(recommended, *positives, n_items)
+            self._add("positives", found + torch.tensor([self._n_rows, 0, 0]))
+            self._n_rows += len(recommended)
 
     def _users(self, interaction: Any, n_rows: int) -> Tensor:
         users = interaction[self.config["USER_ID_FIELD"]].cpu()
@@ -91,9 +98,17 @@ class RunCollector(Collector):
         self._batches.setdefault(key, []).append(value)
 
     def get_data_struct(self) -> DataStruct:
-        """Returns everything collected since the last call; :attr:`latest` keeps the top-k hits and the users."""
+        """Returns everything collected since the last call.
+
+        :attr:`latest` keeps the top-k hits and the users, :attr:`lists` the place of each positive (None if no metric
+        of the evaluation is a top-k metric).
+        """
         joined = {key: torch.cat(batches) for key, batches in self._batches.items()}
-        self._batches = {}
+        self._batches, self._n_rows = {}, 0
+        positives = joined.pop("positives", None)
+        self.lists = None
+        if positives is not None:
+            self.lists = Lists(joined["rec.users"].numpy(), *positives.numpy().T, depth=max(self.topk))
         self.latest = DataStruct()
         for key in joined.keys() & {"rec.topk", "rec.users"}:
             self.latest.set(key, joined[key])

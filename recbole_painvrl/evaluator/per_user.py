@@ -31,12 +31,17 @@ def per_user_values(evaluator: Evaluator, collector: RunCollector) -> PerUser:
     struct = collector.latest
     if "rec.topk" not in struct:
         return PerUser(np.zeros(0, dtype=np.int64), {})
+    return PerUser(struct.get("rec.users").numpy(), topk_values(evaluator, struct))
+
+
+def topk_values(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarray]:
+    """Returns the value of every top-k metric of ``evaluator`` for each row of ``rec.topk`` in ``struct``."""
     values = {}
     for name, metric in evaluator.metric_class.items():
         if isinstance(metric, TopkMetric):
             table = _table(metric, struct)
             values.update({f"{name}@{k}": table[:, k - 1].astype(np.float64) for k in metric.topk})
-    return PerUser(struct.get("rec.users").numpy(), values)
+    return values
 
 
 def _table(metric: TopkMetric, struct: DataStruct) -> np.ndarray:
