@@ -9,7 +9,9 @@ import numpy as np
 
 
 def summary_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Returns one line for each data set and model: the metric of ``valid_metric`` on validation and on every test set.
+    """Returns one line for each data set and model: the metric of ``valid_metric`` on validation and every test set.
+
+    Each test set after the first has a column ``gap``: the mean over runs of what it loses against ``test``.
 
     Args:
         results: Contents of ``result.json``.
@@ -17,10 +19,40 @@ def summary_table(results: Sequence[Mapping[str, Any]]) -> str:
     tests = list(dict.fromkeys(name for result in results for name in result["test_results"]))
     metrics = list(dict.fromkeys(result["valid_metric"] for result in results))
     header = ["dataset", "model", "runs", "metric", "valid", *tests]
+    header += [f"gap {name}" for name in tests if name != "test"]
     rows = [
         _row(key, group, tests)
         for metric in metrics
         for key, group in _groups([one for one in results if one["valid_metric"] == metric]).items()
+    ]
+    return _aligned([header, *rows])
+
+
+def gaps(tests: Mapping[str, Mapping[str, float]], decimals: int = 12) -> dict[str, dict[str, float]]:
+    """Returns for each further test set what each metric loses from ``test``, which is in distribution, to it."""
+    iid = tests["test"]
+    return {
+        name: {
+            metric: round(iid[metric] - value, decimals)
+            for metric, value in values.items()
+            if None not in (iid.get(metric), value)  # what was not finite is null in a file
+        }
+        for name, values in tests.items()
+        if name != "test"
+    }
+
+
+def iid_ood_table(tests: Mapping[str, Mapping[str, float]]) -> str:
+    """Returns one line a metric: its value on ``test``, then on each further set, with the gap beside it."""
+    lost = gaps(tests)
+    header = ["metric", "test", *(cell for name in lost for cell in (name, "gap"))]
+    rows = [
+        [
+            metric,
+            f"{value:.4f}",
+            *(f"{found:.4f}" for name in lost for found in (tests[name][metric], lost[name][metric])),
+        ]
+        for metric, value in tests["test"].items()
     ]
     return _aligned([header, *rows])
 
@@ -36,6 +68,8 @@ def _row(key: tuple[str, str, str], group: Sequence[Mapping[str, Any]], tests: S
     dataset, model, metric = key
     values = [[result["best_valid_score"] for result in group]]
     values += [[result["test_results"].get(name, {}).get(metric) for result in group] for name in tests]
+    lost = [gaps(result["test_results"]) for result in group]
+    values += [[one.get(name, {}).get(metric) for one in lost] for name in tests if name != "test"]
     return [dataset, model, str(len(group)), metric, *map(mean_and_deviation, values)]
 
 

@@ -173,6 +173,7 @@ def result(model: str, valid: float | None, test: float, **more: float) -> dict:
 
 def test_the_summary_has_mean_and_deviation_of_the_sample() -> None:
     table = summary_table([result("BPR", 0.1, 0.2), result("BPR", 0.3, 0.4), result("Pop", None, 0.5, test_ood=0.25)])
-    assert table.splitlines()[0].split() == ["dataset", "model", "runs", "metric", "valid", "test", "test_ood"]
+    header = ["dataset", "model", "runs", "metric", "valid", "test", "test_ood", "gap", "test_ood"]
+    assert table.splitlines()[0].split() == header
     assert "0.3000 +- 0.1414" in table.splitlines()[1]
-    assert table.splitlines()[2].split() == ["toy", "Pop", "1", "ndcg@20", "-", "0.5000", "0.2500"]
+    assert table.splitlines()[2].split() == ["toy", "Pop", "1", "ndcg@20", "-", "0.5000", "0.2500", "0.2500"]

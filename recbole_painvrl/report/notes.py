@@ -1,0 +1,57 @@
+"""What the reader of a report has to know beside its numbers, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from recbole_painvrl.report.runs import Run
+from recbole_painvrl.report.selection import Rule, Selected, best_epoch, kept_validation
+
+WARNINGS = {
+    "collapsed": (True, "the identification collapsed: all but one environment had to be re-seeded"),
+    "signal": (False, "the environments carry no more signal than chance, so that the mask is no evidence of anything"),
+}
+
+
+def signal_notes(selected: Sequence[Selected]) -> list[str]:
+    """Says where the last round's environments were recorded as collapsed or as no better than chance."""
+    return [
+        f"{one.configuration.name} on {one.configuration.dataset}, seed {' '.join(map(str, seeds))}: {text}"
+        for one in selected
+        for key, (bad, text) in WARNINGS.items()
+        if (seeds := [run.seed for run in one.configuration.runs if _last(run, key) is bad])
+    ]
+
+
+def _last(run: Run, key: str) -> bool | None:
+    seen = run.records("identification")
+    return seen[-1].get(key) if seen else None
+
+
+def seed_notes(selected: Sequence[Selected]) -> list[str]:
+    """Says where configurations that compete were not run with the same seeds."""
+    seeds: dict[str, set[tuple[int, ...]]] = {}
+    for one in selected:
+        seeds.setdefault(one.configuration.title, set()).add(tuple(run.seed for run in one.configuration.runs))
+    return [
+        f"{title}: its configurations were run with different seeds, so that the best may be a lucky one"
+        for title, found in seeds.items()
+        if len(found) > 1
+    ]
+
+
+def epoch_notes(selected: Sequence[Selected], rule: Rule) -> list[str]:
+    """Says where the rule would have kept another epoch than the run did: only the kept model was tested."""
+    return [
+        f"{one.configuration.name} on {one.configuration.dataset}: {rule.label} would have stopped elsewhere "
+        f"({others}, counted from 0); the tested model is that of the best validation"
+        for one in selected
+        if (others := ", ".join(_other_epochs(one.configuration.runs, rule)))
+    ]
+
+
+def _other_epochs(runs: Sequence[Run], rule: Rule) -> Iterator[str]:
+    for run in runs:
+        best, kept = best_epoch(run, rule), kept_validation(run)
+        if best and kept and "epoch" in kept and best["epoch"] != kept["epoch"]:
+            yield f"seed {run.seed} epoch {best['epoch']}"

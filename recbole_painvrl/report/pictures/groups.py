@@ -1,0 +1,147 @@
+"""Results of groups of users and items, as a heat map with the worst group of each grouping framed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from recbole_painvrl.report.pictures.shift import SLIDING
+from recbole_painvrl.report.selection import Selected
+from recbole_painvrl.report.sheet import Absent, Cell, Drawing
+from recbole_painvrl.report.style import HEAT, VERMILLION, ink_on, new_figure
+
+COUNTS = ("users", "pairs")
+LEAST_USERS = 10  # a mean over fewer is mostly chance: as in the records, such a group is never the worst
+Key = tuple[str, str]  # grouping and group
+
+
+def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test") -> Drawing:
+    """Draws the groups of one test set by model, or by metric where there is one model only."""
+    first, by_metric = selected[0].configuration, len(selected) == 1
+    columns = _columns(selected, metric, test_set)
+    keys = list(dict.fromkeys(key for _, cells in columns for key in cells))
+    values = np.array([[cells.get(key, np.nan) for _, cells in columns] for key in keys])
+    figure, axes = new_figure(2.6 + 0.95 * len(columns), 1.5 + 0.24 * len(keys))
+    sign = 1.0 if first.runs[0].bigger else -1.0
+    _heat(axes[0, 0], values, keys, [name for name, _ in columns], by_metric)
+    users = {key: counts.get("users") for one in reversed(selected) for key, counts in _means(one, test_set).items()}
+    axes[0, 0].set_yticks(range(len(keys)), [_label(key, users.get(key)) for key in keys])
+    large = np.array([(users.get(key) or LEAST_USERS) >= LEAST_USERS for key in keys])
+    ranked = np.where(large[:, None], sign * values, np.nan)
+    for row, column in worst_cells(ranked, [grouping for grouping, _ in keys]):
+        _frame(axes[0, 0], row, column)
+    of = first.model if by_metric else metric
+    note = (
+        f"Groups of {test_set} with their number of users, means over seeds, at each run's own rho; the worst group of "
+        "each grouping is framed." + (" Colors are relative to each column's largest value." if by_metric else "")
+    )
+    header = ("model", "test_set", "grouping", "group", "users", "pairs", "metric", "value")
+    return Drawing(f"Groups on {test_set}: {of}, {first.dataset}", note, figure, header, _numbers(selected, test_set))
+
+
+def groups_of(result: Mapping[str, Any], test_set: str) -> dict[Key, Mapping[str, float]]:
+    """Returns the counts and metrics of each group of a test set; of warm and cold items where no more is recorded."""
+    groupings = (result.get("groups") or {}).get(test_set)
+    if not groupings:
+        parts = (result.get("test_groups") or {}).get(test_set) or {}
+        return {("items", name): values for name, values in parts.items()}
+    return {(name, group): values for name, found in groupings.items() for group, values in found["groups"].items()}
+
+
+def grouped_sets(selected: Sequence[Selected]) -> list[str]:
+    """Returns the test sets of which groups are recorded, sliding ones left out."""
+    results = [choice.run.result for one in selected for choice in one.choices]
+    names = dict.fromkeys(
+        name for result in results for key in ("groups", "test_groups") for name in result.get(key) or ()
+    )
+    return [
+        name for name in names if not SLIDING.fullmatch(name) and any(groups_of(result, name) for result in results)
+    ]
+
+
+def _columns(selected: Sequence[Selected], metric: str, test_set: str) -> list[tuple[str, dict[Key, float]]]:
+    means = [(one.configuration.model, _means(one, test_set)) for one in selected]
+    means = [(name, groups) for name, groups in means if groups]
+    if not means:
+        raise Absent(f"no groups of {test_set} are recorded")
+    if len(selected) > 1:
+        return [(name, _of_metric(groups, metric)) for name, groups in means]
+    groups = means[0][1]
+    metrics = dict.fromkeys(name for values in groups.values() for name in values if name not in COUNTS)
+    return [(name, _of_metric(groups, name)) for name in metrics]
+
+
+def _of_metric(groups: Mapping[Key, Mapping[str, float]], metric: str) -> dict[Key, float]:
+    return {key: values[metric] for key, values in groups.items() if metric in values}
+
+
+def _means(one: Selected, test_set: str) -> dict[Key, dict[str, float]]:
+    found = [groups_of(choice.run.result, test_set) for choice in one.choices]
+    keys = dict.fromkeys(key for groups in found for key in groups)
+    return {key: _mean([groups[key] for groups in found if key in groups]) for key in keys}
+
+
+def _mean(groups: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = [name for name in groups[0] if all(group.get(name) is not None for group in groups)]
+    return {name: fmean(group[name] for group in groups) for name in names}
+
+
+def worst_cells(values: np.ndarray, groupings: Sequence[str]) -> list[tuple[int, int]]:
+    """Returns row and column of the smallest value of each grouping in each column; equal ones count once.
+
+    Args:
+        values: [groups, columns], larger is better, NaN where unknown.
+        groupings: the grouping of each row.
+    """
+    cells = []
+    for grouping in dict.fromkeys(groupings):
+        rows = np.array([row for row, name in enumerate(groupings) if name == grouping])
+        for column in range(values.shape[1]):
+            part = values[rows, column]
+            if np.isfinite(part).sum() > 1:
+                cells.append((int(rows[np.nanargmin(part)]), column))
+    return cells
+
+
+def _heat(axes: Any, values: np.ndarray, keys: Sequence[Key], columns: Sequence[str], by_column: bool) -> None:
+    finite = np.where(np.isfinite(values), values, 0.0)
+    top = np.maximum(finite.max(axis=0) if by_column else np.full(len(columns), finite.max()), 1e-12)
+    shares = values / top
+    axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            ink = ink_on(shares[row, column])
+            axes.text(column, row, f"{value:.4f}", ha="center", va="center", color=ink, fontsize=7.5)
+    for row in range(1, len(keys)):
+        if keys[row][0] != keys[row - 1][0]:
+            axes.axhline(row - 0.5, color="white", linewidth=3)
+
+
+def _label(key: Key, users: float | None) -> str:
+    return f"{key[0]}: {key[1]}" + (f" ({users:,.0f})" if users else "")
+
+
+def _frame(axes: Any, row: int, column: int) -> None:
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    frame = Rectangle(
+        (column - 0.46, row - 0.38), 0.92, 0.76, fill=False, edgecolor=VERMILLION, linewidth=1.6, zorder=5
+    )
+    frame.set_path_effects([withStroke(linewidth=3.6, foreground="white")])  # seen on every gray in print
+    axes.add_patch(frame)
+
+
+def _numbers(selected: Sequence[Selected], test_set: str) -> list[tuple[Cell, ...]]:
+    return [
+        (one.configuration.name, test_set, grouping, group, values.get("users"), values.get("pairs"), name, value)
+        for one in selected
+        for (grouping, group), values in _means(one, test_set).items()
+        for name, value in values.items()
+        if name not in COUNTS
+    ]

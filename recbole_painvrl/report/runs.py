@@ -1,0 +1,181 @@
+"""Finished runs as a report sees them: found below folders, and put together by configuration."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import RunFolder
+
+# Keys that say where, how and with which seed to run, but not what.
+_PLACES = """
+    seed gpu_id use_gpu device worker data_path output_dir checkpoint_dir dataset_save_path dataloaders_save_path
+    show_progress state log_wandb wandb_project loss_decimal_place save_dataset save_dataloaders config_files verbose
+"""
+PLACE_KEYS = frozenset(_PLACES.split())
+NO_VALUE = "~"
+LONGEST = 60  # letters of a difference in a name
+
+
+class Run:
+    """One finished run.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        UserError: A file of the folder is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._folder = RunFolder(path)
+        self.result: dict[str, Any] = self._folder.read_json("result.json")
+        needed = ("model", "dataset", "seed", "valid_metric", "test_results")
+        missing = [key for key in needed if key not in self.result]
+        if missing:
+            raise UserError(f"{path / 'result.json'}: has no {', '.join(missing)}; run again with this version")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The complete configuration."""
+        file = self.path / "config.yaml"
+        try:
+            return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{file}: cannot be read ({reason}); is this the folder of a run?") from error
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
+        return self._folder.records()
+
+    def records(self, *events: str) -> list[dict[str, Any]]:
+        """Returns the recorded events of these names in order, all without a name."""
+        return [one for one in self._records if not events or one["event"] in events]
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return int(self.result["seed"])
+
+    @property
+    def metric(self) -> str:
+        """The metric that decided on validation."""
+        return self.result["valid_metric"]
+
+    @property
+    def bigger(self) -> bool:
+        """Whether larger values of :attr:`metric` are better."""
+        return bool(self.result.get("valid_score_bigger", True))
+
+    @property
+    def data_folder(self) -> Path:
+        """Where its data were when it ran."""
+        return Path(self.config.get("data_path") or ".") / self.result["dataset"]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What makes two runs the same but for their seed."""
+        return {key: value for key, value in self.config.items() if key not in PLACE_KEYS and value is not None}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The runs that differ in nothing but their seed.
+
+    Attributes:
+        dataset: Name of the data set.
+        model: Name of the model.
+        differs: How it differs from the others of this model on this data set, such as ``env_level=session``; empty
+            for an only one.
+        runs: Its runs by seed, at least one.
+    """
+
+    dataset: str
+    model: str
+    differs: str
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """Model and difference, the latter cut where it is long."""
+        return (
+            f"{self.model} ({textwrap.shorten(self.differs, LONGEST, placeholder=' ...')})"
+            if self.differs
+            else self.model
+        )
+
+    @property
+    def title(self) -> str:
+        """Model and data set, for the title of a picture."""
+        return f"{self.model} on {self.dataset}"
+
+
+def find_runs(folders: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
+    """Returns the finished runs in and below ``folders``, and the folders of those that are not finished.
+
+    Raises:
+        UserError: A folder does not exist or holds no run, or none is finished.
+    """
+    paths = {path.resolve(): path for folder in folders for path in _run_folders(Path(folder))}
+    done = [path for path in paths.values() if RunFolder(path).finished]
+    waiting = [path for path in paths.values() if not RunFolder(path).finished]
+    if not done:
+        raise UserError(f"{waiting[0]}: no run here is finished; continue it with --resume={waiting[0]}")
+    return [Run(path) for path in done], waiting
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; name folders of runs, such as runs/ml-100k/PaInvRL/1-...")
+    found = sorted(file.parent for file in folder.rglob("config.yaml") if (file.parent / "records.jsonl").is_file())
+    if not found:
+        raise UserError(f"{folder}: neither this folder nor one below it holds a run (config.yaml and records.jsonl)")
+    return found
+
+
+def configurations(runs: Sequence[Run]) -> list[Configuration]:
+    """Returns the runs put together by data set, model and configuration, in the order of these names.
+
+    Raises:
+        UserError: Two runs differ in nothing, the seed included.
+    """
+    cells: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    for run in runs:
+        cell = cells.setdefault((run.result["dataset"], run.result["model"]), {})
+        cell.setdefault(json.dumps(run.settings, sort_keys=True, default=str), []).append(run)
+    return [
+        Configuration(dataset, model, differs, _by_seed(same))
+        for (dataset, model), cell in sorted(cells.items())
+        for differs, same in sorted(zip(_differences(list(cell.values())), cell.values(), strict=True))
+    ]
+
+
+def _by_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
+    by_seed: dict[int, Run] = {}
+    for run in runs:
+        other = by_seed.setdefault(run.seed, run)
+        if other is not run:
+            raise UserError(f"{other.path} and {run.path} are the same run with the same seed; leave one of them out")
+    return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+
+def _differences(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Returns for each group of runs the settings in which it differs from another one, as text."""
+    settings = [group[0].settings for group in groups]
+    keys = sorted({key for one in settings for key in one if any(one[key] != other.get(key) for other in settings)})
+    return [", ".join(f"{key}={_shown(one, key)}" for key in keys) for one in settings]
+
+
+def _shown(settings: Mapping[str, Any], key: str) -> str:
+    value = settings.get(key)
+    return NO_VALUE if value is None else str(value)

@@ -1,0 +1,205 @@
+"""What the pictures show, by the numbers written beside them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.pictures import OF_DATA, OF_ROUNDS, risk_path, training_curves
+from recbole_painvrl.report.pictures.groups import group_heat, worst_cells
+from recbole_painvrl.report.pictures.pareto import read_front, smooth
+from recbole_painvrl.report.pictures.steps import along, offsets
+from recbole_painvrl.report.pictures.training import stages
+from recbole_painvrl.report.runs import Run, configurations, find_runs
+from recbole_painvrl.report.selection import RULES, Selected, select
+from recbole_painvrl.report.sheet import Absent, Drawing, Sheet
+from recbole_painvrl.report.style import LOOKS, house_style, look, mean_line
+from tests.report.made_runs import METRIC, make_run
+
+
+@pytest.fixture(scope="session")
+def selected(made_runs: Path) -> dict[str, Selected]:
+    runs, _ = find_runs([made_runs])
+    return {one.configuration.model: one for one in select(configurations(runs), RULES["iid_validation"])}
+
+
+def rows_of(drawing: Drawing) -> list[dict[str, object]]:
+    return [dict(zip(drawing.header, row, strict=True)) for row in drawing.rows]
+
+
+def test_trade_off_has_each_model_at_each_rho(selected: dict[str, Selected]) -> None:
+    rows = rows_of(OF_DATA["trade_off"](list(selected.values()), METRIC))
+    erm = [row for row in rows if row["model"] == "ERM"]
+    assert [(row["seed"], row["rho"], row[f"{METRIC}_iid"]) for row in erm] == [
+        (1, None, 0.41),
+        (2, None, 0.42),
+        (3, None, 0.43),
+    ]
+    first = [row for row in rows if row["model"] == "PaInvRL" and row["seed"] == 1]
+    assert [(row["rho"], row[f"{METRIC}_iid"], row[f"{METRIC}_ood"], row["chosen"]) for row in first] == [
+        (0.0, 0.31, 0.31, 0),
+        (0.5, 0.36, 0.26, 1),
+        (1.0, 0.41, 0.21, 0),
+    ]
+
+
+def test_shift_is_read_at_the_chosen_rho(selected: dict[str, Selected]) -> None:
+    rows = rows_of(OF_DATA["shift"](list(selected.values()), METRIC))
+    values = {(row["model"], row["gamma"]): row[METRIC] for row in rows if row["seed"] == 1}
+    assert values[("ERM", -1.5)] == pytest.approx(0.21)
+    assert values[("PaInvRL", -1.5)] == pytest.approx(0.4 - 0.2 * 1.5 + 0.01)
+
+
+def test_mask_rounds_and_truth_keep_each_dimension(selected: dict[str, Selected]) -> None:
+    rows = rows_of(OF_ROUNDS["mask_rounds"](selected["PaInvRL"]))
+    assert len(rows) == 3 * 2 * 6
+    assert [row["mask"] for row in rows if row["seed"] == 2 and row["round"] == 0 and row["modality"] == "text"] == [
+        0.5,
+        0.0,
+    ]
+    drawing = OF_ROUNDS["mask_truth"](selected["PaInvRL"])
+    assert {(row["modality"], row["dimension"], row["truth"], row["mask"]) for row in rows_of(drawing)} == {
+        ("visual", "0", "invariant", 0.9),
+        ("visual", "1", "invariant", 0.8),
+        ("visual", "2", "spurious", 0.1),
+        ("visual", "3", "noise", 0.2),
+        ("text", "0", "invariant", 1.0),
+        ("text", "1", "spurious", 0.0),
+    }
+    assert [axes.get_title() for axes in drawing.figure.axes] == ["visual, AUC 1.00", "text, AUC 1.00"]
+
+
+def test_environments_by_iteration_and_against_known_ones(selected: dict[str, Selected]) -> None:
+    rows = rows_of(OF_ROUNDS["environment_sizes"](selected["PaInvRL"]))
+    assert [(row["round"], row["iteration"], row["moved"], row["sizes"]) for row in rows][:2] == [
+        (0, 1, 0.5, "60 31 9"),
+        (0, 2, 0.25, "60 32 8"),
+    ]
+    table = rows_of(OF_ROUNDS["assignment"](selected["PaInvRL"]))
+    assert [row["interactions"] for row in table if row["seed"] == 1 and row["known"] == "b"] == [10, 30, 8]
+
+
+def test_pareto_and_risks_by_step(selected: dict[str, Selected]) -> None:
+    rows = rows_of(OF_ROUNDS["pareto_steps"](selected["PaInvRL"]))
+    assert (len(rows), {row["cosine"] for row in rows}) == (3 * 2 * 3, {-0.5})
+    drawing = risk_path(selected["PaInvRL"], [(4.8, 1e-6, 0.5)])
+    assert drawing.rows[0] == (1, 0, 1, 4.9, 1e-5, 0.5)
+    assert drawing.rows[-1] == ("front", "", "", 4.8, 1e-6, 0.5)
+    assert "fixed weights" in [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
+
+
+def test_training_names_losses_and_stages(selected: dict[str, Selected]) -> None:
+    rows = rows_of(training_curves(selected["PaInvRL"]))
+    assert {row["series"] for row in rows} == {"loss", "invariant", "full", f"valid {METRIC}", "stage"}
+    assert stages(selected["PaInvRL"].configuration.runs[0]) == [(2, "rounds 0 to 1")]
+    assert stages(selected["ERM"].configuration.runs[0]) == []
+    assert [row["epoch"] for row in rows if row["series"] == "full" and row["seed"] == 1] == [3, 4, 5, 6]
+
+
+def test_groups_by_model_or_by_metric(selected: dict[str, Selected]) -> None:
+    both, one = group_heat(list(selected.values()), METRIC), group_heat([selected["ERM"]], METRIC)
+    columns = [[text.get_text() for text in drawing.figure.axes[0].get_xticklabels()] for drawing in (both, one)]
+    assert columns == [["ERM", "PaInvRL"], [METRIC, "recall@10"]]
+    assert ("ERM", "test", "gender", "m", 10, 20, METRIC, pytest.approx(0.35)) in both.rows
+    frames = [patch for patch in one.figure.axes[0].patches if not patch.get_fill()]
+    assert sorted(round(frame.get_y() + 0.38) for frame in frames) == [0, 0, 3, 3]  # low and m, in both columns
+
+
+def test_a_group_of_few_users_is_never_the_worst(tmp_path: Path) -> None:
+    found = {
+        name: {"users": users, METRIC: value} for name, users, value in (("a", 9, 0.1), ("b", 10, 0.2), ("c", 99, 0.3))
+    }
+    groups = {"test": {"activity": {"groups": found, "worst": {METRIC: 0.2}}}}
+    run = Run(make_run(tmp_path, "ERM", rounds=0, result={"groups": groups}))
+    drawing = group_heat(select(configurations([run]), RULES["iid_validation"]), METRIC)
+    (frame,) = (patch for patch in drawing.figure.axes[0].patches if not patch.get_fill())
+    assert round(frame.get_y() + 0.38) == 1
+
+
+def test_the_worst_of_each_grouping_and_column() -> None:
+    values = np.array([[3.0, 1.0], [2.0, np.nan], [0.0, 5.0], [0.0, 4.0], [9.0, 9.0]])
+    assert worst_cells(values, ["a", "a", "b", "b", "alone"]) == [(1, 0), (2, 0), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("draw", "missing"),
+    [(draw, "mask|identif|rotat") for draw in OF_ROUNDS.values()] + [(risk_path, "mask")],
+)
+def test_what_is_not_recorded_is_not_drawn(
+    selected: dict[str, Selected], draw: Callable[[Selected], Drawing], missing: str
+) -> None:
+    with pytest.raises(Absent, match=missing):
+        draw(selected["ERM"])
+
+
+def test_no_other_test_set_no_trade_off_and_no_shift(tmp_path: Path) -> None:
+    run = Run(make_run(tmp_path, "ERM", rounds=0, result={"test_results": {"test": {METRIC: 0.1}}}))
+    only = select(configurations([run]), RULES["iid_validation"])
+    for draw in OF_DATA.values():
+        with pytest.raises(Absent, match="test"):
+            draw(only, METRIC)
+
+
+def test_rounds_follow_each_other_with_a_gap() -> None:
+    found = [{0: [{"x": 1.0}, {"x": 2.0}], 1: [{"x": 3.0}]}, {0: [{"x": 5.0}], 1: [{"x": None}, {"x": 6.0}]}]
+    begins = offsets(found)
+    assert begins == {0: 0, 1: 2}
+    first = along(found[0], begins, "x")
+    assert list(first) == [1.0, 2.0, 2.5, 3.0]
+    assert math.isnan(first[2.5])
+    assert [place for place in along(found[1], begins, "x") if place != 2.5] == [1.0, 4.0]
+
+
+def test_the_mean_is_where_all_runs_are() -> None:
+    assert mean_line([{1.0: 1.0, 2.0: 3.0}, {2.0: 5.0, 3.0: 1.0}]) == {2.0: 4.0}
+    assert mean_line([]) == {}
+
+
+def test_smoothing_keeps_lines_and_the_first_value() -> None:
+    line = [float(step) for step in range(100)]
+    assert smooth(line)[:95] == pytest.approx(line[:95])
+    assert smooth([0.0, 8.0, 0.0]) == [0.0, 8.0, 0.0]  # too short to be smoothed
+    noisy = smooth([0.0, 1.0] * 50)
+    assert (noisy[0], max(noisy) < 0.6) == (0.0, True)
+
+
+def test_series_differ_without_their_colors() -> None:
+    looks = [look(position) for position in range(len(LOOKS))]
+    assert len({one.marker for one in looks}) == len({str(one.line) for one in looks}) == len(LOOKS)
+    many = [look(position) for position in range(20)]
+    assert len({(one.color, one.marker, str(one.line)) for one in many}) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("erm,irm\n1,2\n", "no column weight"), ("erm,irm,weight\n1,2,3\n1,x,3\n", "line 3"), (None, "cannot be read")],
+)
+def test_a_front_that_cannot_be_used_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:
+    file = tmp_path / "front.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        read_front(file)
+
+
+@pytest.mark.parametrize("rule", ["iid_validation", "oracle"])
+def test_a_written_picture_has_its_numbers_and_its_rule(
+    tmp_path: Path, selected: dict[str, Selected], rule: str
+) -> None:
+    sheet = Sheet(tmp_path / "out", RULES[rule], png=True)
+    with house_style():
+        stem = sheet.picture("a name/1", training_curves(selected["ERM"]))
+    ElementTree.parse(tmp_path / "out" / f"{stem}.svg")
+    assert (tmp_path / "out" / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "out" / f"{stem}.csv", newline="") as text:
+        assert {row["rule"] for row in csv.DictReader(text)} == {RULES[rule].label}
+    assert ("not allowed for claims" in sheet.titled("Title")) == (rule == "oracle")
