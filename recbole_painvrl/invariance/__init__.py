@@ -5,15 +5,20 @@ Needs torch alone. One round, from a trained recommender (frozen tables and the 
     frozen = FrozenRecommender(user_id, user_feature, item_id, features)
     found = identify_environments(frozen, interactions, projection, generator, groups=sessions)
     result = generate_mask(frozen, interactions, found.labels, SoftmaxLoss(), generator)
-    rest = replace(frozen, features=variant_features(frozen.features, result.mask))  # for the next round
+    control = permuted_control(frozen, interactions, projection, found.labels, generator, groups=sessions)
+    again = identify_environments(..., variant=1 - result.mask)  # the next round looks at what the mask leaves out
 
 Row 0 of users and of items is padding, as in RecBole. Every random number comes from the generator that is handed in,
 which may live on another device than the tables; on the CPU equal generators give equal answers. On a GPU sums over
 assignment units are added in no fixed order, so a tie may fall differently.
 """
 
-from .environments import ASSIGNMENTS, Environments, EnvironmentSettings, identify_environments
-from .frozen import FrozenRecommender, score_unit, variant_features
+from .basis import BasisSettings, learn_basis
+from .control import Control, permuted_control
+from .environments import ASSIGNMENTS, METHODS, Environments, EnvironmentSettings, identify_environments
+from .estimate import ESTIMATES
+from .frozen import FrozenRecommender, score_unit
+from .heterogeneity import Heterogeneity, find_heterogeneity
 from .losses import BPRLoss, EnvironmentBatch, PairLoss, PairTerms, SoftmaxLoss, UltraGCNLoss
 from .mask import MaskResult, MaskSettings, generate_mask
 from .pareto import NORMALIZERS, SOLVERS, ParetoSettings, ParetoStep, least_norm_weight, pareto_step
@@ -30,16 +35,21 @@ from .sampling import EnvironmentSampler, Interactions, draw_candidates
 
 __all__ = [
     "ASSIGNMENTS",
+    "ESTIMATES",
+    "METHODS",
     "NORMALIZERS",
     "PENALTIES",
     "SOLVERS",
     "BPRLoss",
+    "BasisSettings",
+    "Control",
     "EnvironmentBatch",
     "EnvironmentSampler",
     "EnvironmentSettings",
     "EnvironmentTerms",
     "Environments",
     "FrozenRecommender",
+    "Heterogeneity",
     "Interactions",
     "MaskResult",
     "MaskSettings",
@@ -51,14 +61,16 @@ __all__ = [
     "UltraGCNLoss",
     "draw_candidates",
     "environment_terms",
+    "find_heterogeneity",
     "generate_mask",
     "gradient_variance",
     "identify_environments",
     "irmv1",
+    "learn_basis",
     "least_norm_weight",
     "mean_risk_gradients",
     "pareto_step",
+    "permuted_control",
     "risk_variance",
     "score_unit",
-    "variant_features",
 ]

@@ -1,28 +1,36 @@
 """Heterogeneous identification: splits interactions into environments that rank by the features in different ways.
 
-Hard expectation maximization with frozen users and identities: one projection an environment is fitted to its members,
-then every assignment unit goes to the environment that explains it best. All environments are fitted as one batched
-product.
+Two methods. ``clustering`` is hard expectation maximization from random environments: one projection an environment is
+fitted to its members, then every assignment unit goes to the environment that explains it best. ``spectral`` first asks
+along which factors of the columns units differ by more than chance (:mod:`.heterogeneity`), starts from the units'
+places there, and fits only those few factors of each environment; single interactions stay where they start, because
+moving each to where it fits best exaggerates the difference until columns that do not differ seem to.
 
 Source: the clustering of interactions in Du et al., "Invariant representation learning for multimedia recommendation",
-2022, with a likelihood in place of raw scores and with units larger than one interaction.
+2022, with a likelihood in place of raw scores and with units larger than one interaction. The spectral method is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .frozen import FrozenRecommender, score_unit
+from .families import Family, free_projections, scaled_projections
+from .frozen import FrozenRecommender
+from .heterogeneity import Heterogeneity, find_heterogeneity
 from .likelihood import row_evidence
 from .losses import SoftmaxLoss
+from .partition import clusters, slices
 from .penalty import environment_terms
 from .sampling import EnvironmentSampler, Interactions, draw_candidates
 
 ASSIGNMENTS = ("likelihood", "logit")
+METHODS = ("spectral", "clustering")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class EnvironmentSettings:
 
     Attributes:
         n_environments: E, at least 2.
+        method: ``spectral`` (along the directions in which units differ by more than chance) or ``clustering``.
         assign: ``likelihood`` (of the item among all items) or ``logit`` (raw score) decides where a unit belongs.
         max_iter: Most rounds of fitting and assigning.
         tolerance: Share of interactions changing environment at which the search ends.
@@ -41,9 +50,11 @@ class EnvironmentSettings:
         batch_size: Rows of each environment in a step; None or 0 takes all.
         n_candidates: Items every row is compared with, drawn anew each step of fitting; None or 0 takes all.
         n_judges: Items the normalizer of the evidence is estimated from, drawn once; None or 0 takes all.
+        n_reference: The same for the choice probabilities that heterogeneity is judged by.
     """
 
     n_environments: int = 10
+    method: str = "spectral"
     assign: str = "likelihood"
     max_iter: int = 10
     tolerance: float = 0.01
@@ -54,6 +65,7 @@ class EnvironmentSettings:
     batch_size: int | None = 512
     n_candidates: int | None = 256
     n_judges: int | None = 512
+    n_reference: int | None = 2048
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -63,8 +75,9 @@ class EnvironmentSettings:
         """
         if self.n_environments < 2:
             raise ValueError(f"n_environments must be at least 2, but got {self.n_environments}.")
-        if self.assign not in ASSIGNMENTS:
-            raise ValueError(f"assign must be one of {ASSIGNMENTS}, but got {self.assign!r}.")
+        for name, known in (("assign", ASSIGNMENTS), ("method", METHODS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, but got {getattr(self, name)!r}.")
 
 
 @dataclass(frozen=True)
@@ -73,16 +86,25 @@ class Environments:
 
     Attributes:
         labels: [n] environment of each interaction.
-        projections: [E, k, D] projection of each environment.
-        history: One row a round: ``iteration moved objective sizes``; ``moved`` is a share of the interactions,
-            ``objective`` their mean evidence where they are, ``sizes`` the interactions of each environment.
+        projections: [E, k, D] projection of each environment; the common one where single interactions were sliced.
+        history: One row a round: ``iteration moved objective sizes reseeded``; ``moved`` is a share of the
+            interactions, ``objective`` their mean evidence where they are, ``sizes`` the interactions of each
+            environment, ``reseeded`` how many environments were too small and seeded anew.
+        heterogeneity: What the spectral method found; None after ``clustering``.
     """
 
     labels: Tensor
     projections: Tensor
-    history: list[dict[str, object]]
+    history: list[Row]
+    heterogeneity: Heterogeneity | None = None
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the last round left everything in one environment, before the others were seeded anew."""
+        return bool(self.history) and self.history[-1]["reseeded"] == self.projections.shape[0] - 1
 
 
+@torch.no_grad()
 def identify_environments(
     frozen: FrozenRecommender,
     interactions: Interactions,
@@ -90,12 +112,13 @@ def identify_environments(
     generator: torch.Generator,
     groups: Tensor | None = None,
     settings: EnvironmentSettings | None = None,
-    callback: Callable[[dict[str, object]], None] | None = None,
+    callback: Callable[[Row], object] | None = None,
+    variant: Tensor | None = None,
 ) -> Environments:
     """Splits interactions into environments.
 
     Args:
-        frozen: Tables of the trained recommender; give its features as ``variant_features`` after the first round.
+        frozen: Tables of the trained recommender.
         interactions: Training interactions, [n].
         projection: [k, D] where each environment's projection starts.
         generator: Source of every random number.
@@ -103,6 +126,10 @@ def identify_environments(
             Units of several interactions are far easier to tell apart than single ones.
         settings: How to look.
         callback: Called with each row of the history.
+        variant: [D] share of each column that may differ between environments, ``1 - mask`` after the first round;
+            None is all of it. ``clustering`` sees the columns times this share, as in the paper. ``spectral`` keeps
+            them whole in the scores, which would be off without them, and prefers differences in variant columns; a
+            column that the mask holds counts half, so that a wrong mask can be found out.
 
     Returns:
         Labels, projections and history. Equal generators give equal answers on the CPU.
@@ -110,83 +137,128 @@ def identify_environments(
     Raises:
         ValueError: There are fewer units than environments.
     """
-    search = _Search(frozen.folded(), interactions, projection, groups, generator, settings or EnvironmentSettings())
-    history: list[dict[str, object]] = []
-    for iteration in range(1, search.settings.max_iter + 1):
-        search.fit()
-        moved, objective, sizes = search.assign()
-        row: dict[str, object] = {"iteration": iteration, "moved": moved, "objective": objective, "sizes": sizes}
-        history.append(row)
-        if callback is not None:
-            callback(row)
-        if moved <= search.settings.tolerance:
-            break
-    return Environments(search.labels[search.unit_of_row], search.unit * search.projections, history)
+    settings = settings or EnvironmentSettings()
+    units = _units(groups, interactions)
+    if units[1] < settings.n_environments:
+        raise ValueError(f"{settings.n_environments} environments need as many units, but got {units[1]}.")
+    frozen, found = frozen.folded(), None
+    share = torch.ones_like(frozen.features[0]) if variant is None else variant
+    if settings.method == "spectral" and settings.max_iter:
+        found = find_heterogeneity(
+            frozen,
+            interactions,
+            projection,
+            units[0],
+            (1 + share) / 2,
+            _most(settings, units, interactions),
+            settings.n_reference,
+            generator,
+        )
+        family = scaled_projections(projection, found.directions, settings.n_environments)
+    else:
+        frozen = replace(frozen, features=share * frozen.features)
+        family = free_projections(frozen, projection, settings.n_environments)
+    search = _Search(frozen, interactions, family, units, generator, settings)
+    history = search.run(found, callback or (lambda _row: None))
+    return Environments(search.rows, family.projections(), history, found)
+
+
+def _most(settings: EnvironmentSettings, units: tuple[Tensor, int], interactions: Interactions) -> int:
+    """Directions to look at: single interactions are sliced along one, E environments need no more than E - 1."""
+    return 1 if units[1] == len(interactions) else settings.n_environments - 1
 
 
 class _Search:
-    """State of one search: label of each unit, projection of each environment and its optimizer."""
+    """State of one search: label of each unit, and the family of projections with its optimizer."""
 
     def __init__(
         self,
         frozen: FrozenRecommender,
         interactions: Interactions,
-        projection: Tensor,
-        groups: Tensor | None,
+        family: Family,
+        units: tuple[Tensor, int],
         generator: torch.Generator,
         settings: EnvironmentSettings,
     ) -> None:
         """Starts from equally large environments of random units."""
-        self.unit = score_unit(frozen)
-        self.frozen = replace(frozen, user_feature=self.unit * frozen.user_feature)
-        self.interactions, self.generator, self.settings = interactions, generator, settings
-        self.unit_of_row, self.n_units = _units(groups, interactions)
-        if self.n_units < settings.n_environments:
-            raise ValueError(f"{settings.n_environments} environments need as many units, but got {self.n_units}.")
+        self.frozen, self.interactions, self.family = frozen, interactions, family
+        self.generator, self.settings = generator, settings
+        self.unit_of_row, self.n_units = units
         self.labels = self._permutation(self.n_units) % settings.n_environments
         self.judges = self._draw(settings.n_judges)
-        start = (projection / self.unit).expand(settings.n_environments, *projection.shape)
-        self.projections = start.clone()
-        self.optimizer = torch.optim.Adam([self.projections], lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam([family.parameters], lr=settings.learning_rate)
 
-    def fit(self) -> None:
+    @property
+    def rows(self) -> Tensor:
+        """Environment of each interaction, [n]."""
+        return self.labels[self.unit_of_row]
+
+    def run(self, found: Heterogeneity | None, callback: Callable[[Row], object]) -> list[Row]:
+        """Starts from what was found, then fits and assigns until hardly any interaction moves; returns the history."""
+        history: list[Row] = []
+        single = self.n_units == len(self.interactions)
+        while len(history) < self.settings.max_iter:
+            starts = found is not None and not history
+            row = self._start(found.coordinates) if starts else self._fit_and_assign()
+            history.append({"iteration": len(history) + 1, **row})
+            callback(history[-1])
+            if row["moved"] <= self.settings.tolerance or (starts and single):
+                break
+        return history
+
+    def _start(self, places: Tensor) -> Row:
+        """Takes slices or clusters of the units' places [units, r] as environments."""
+        weights, number = torch.bincount(self.unit_of_row).to(places.dtype), self.settings.n_environments
+        single = self.n_units == len(self.interactions)
+        return self._settle(slices(places[:, 0], weights, number) if single else clusters(places, weights, number))
+
+    def _fit_and_assign(self) -> Row:
+        self._fit()
+        return self._assign()
+
+    def _fit(self) -> None:
         """Moves every projection toward the likelihood of its members."""
-        rows = self.labels[self.unit_of_row]
-        sampler = EnvironmentSampler(rows, self.settings.n_environments, self.settings.batch_size, self.generator)
-        decay = 2 * self.settings.ridge / self.projections[0].numel()
-        for _ in range(self.settings.fit_steps):
-            candidates = self._draw(self.settings.n_candidates)
+        settings, family = self.settings, self.family
+        sampler = EnvironmentSampler(self.rows, settings.n_environments, settings.batch_size, self.generator)
+        decay = 2 * settings.ridge / family.parameters[0].numel()
+        for _ in range(settings.fit_steps):
+            candidates = self._draw(settings.n_candidates)
             loss = SoftmaxLoss(self.frozen.n_items / candidates.shape[0])
-            batch = sampler.batch(self.interactions, candidates, self.projections.dtype)
-            gradients = environment_terms(self.frozen, batch, self.projections, loss).gradients
-            self.projections.grad = gradients + decay * self.projections
+            projections = family.projections()
+            batch = sampler.batch(self.interactions, candidates, projections.dtype)
+            gradients = environment_terms(self.frozen, batch, projections, loss).gradients
+            family.parameters.grad = family.pull_back(gradients) + decay * family.parameters
             self.optimizer.step()
 
-    def assign(self) -> tuple[float, float, list[int]]:
-        """Sends every unit where its evidence is largest; returns the moved share, the objective and the sizes."""
+    def _assign(self) -> Row:
+        """Sends every unit where its evidence is largest; returns the history's row without its number."""
         likelihood = self.settings.assign == "likelihood"
-        evidence = row_evidence(self.frozen, self.interactions, self.projections, self.judges, likelihood)
+        evidence = row_evidence(self.frozen, self.interactions, self.family.projections(), self.judges, likelihood)
         by_unit = evidence.new_zeros(evidence.shape[0], self.n_units).index_add_(1, self.unit_of_row, evidence)
         best, labels = by_unit.max(dim=0)
-        moved = (labels != self.labels)[self.unit_of_row].double().mean()
-        self.labels = labels
-        self._reseed()
-        sizes = torch.bincount(self.labels[self.unit_of_row], minlength=self.settings.n_environments)
-        objective = float(best.sum()) / len(self.interactions)
-        return float(moved), objective, sizes.tolist()
+        return self._settle(labels, float(best.sum()) / len(self.interactions))
 
-    def _reseed(self) -> None:
+    def _settle(self, labels: Tensor, objective: float | None = None) -> Row:
+        """Takes over the units' labels, seeds small environments anew and says what happened."""
+        moved = float((labels != self.labels)[self.unit_of_row].double().mean())
+        self.labels = labels
+        reseeded = self._reseed()
+        sizes = torch.bincount(self.rows, minlength=self.settings.n_environments).tolist()
+        return {"moved": moved, "objective": objective, "sizes": sizes, "reseeded": reseeded}
+
+    def _reseed(self) -> int:
         """Gives each environment that is too small a random part of the largest one and its projection."""
         settings = self.settings
         least = settings.min_share if settings.min_share is not None else 0.1 / settings.n_environments
-        sizes = torch.bincount(self.labels[self.unit_of_row], minlength=settings.n_environments)
+        sizes = torch.bincount(self.rows, minlength=settings.n_environments)
         small = (sizes < max(1.0, least * len(self.interactions))).nonzero().flatten()
         largest = sizes.argmax()
         members = (self.labels == largest).nonzero().flatten()
         part = members.shape[0] // (small.shape[0] + 1)
         chosen = members[self._permutation(members.shape[0])][: part * small.shape[0]]
         self.labels[chosen] = small.repeat_interleave(part)
-        self.projections[small] = self.projections[largest].clone()
+        self.family.parameters[small] = self.family.parameters[largest].clone()
+        return small.shape[0]
 
     def _draw(self, number: int | None) -> Tensor:
         """Different items [N]."""

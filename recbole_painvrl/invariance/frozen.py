@@ -72,11 +72,6 @@ class FrozenRecommender:
         return replace(self, user_id=user_id, item_id=torch.cat([self.item_id, ones], dim=1), bias=None)
 
 
-def variant_features(features: Tensor, mask: Tensor) -> Tensor:
-    """Returns what the mask leaves out, ``(1 - m) * x`` [I, D], in which the next round looks for environments."""
-    return (1 - mask) * features
-
-
 def score_unit(frozen: FrozenRecommender) -> float:
     """Returns the size of a projection's entries at which its random scores have variance 1.
 

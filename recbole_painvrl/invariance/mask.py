@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .estimate import RunningSquare, estimated
 from .frozen import FrozenRecommender, score_unit
 from .losses import PairLoss
 from .pareto import ParetoSettings, ParetoStep, pareto_step
-from .penalty import PENALTIES, RunningMean, environment_terms, mean_risk_gradients, smoothed
+from .penalty import PENALTIES, environment_terms, mean_risk_gradients
 from .sampling import EnvironmentSampler, Interactions, draw_candidates, standard_normal
 
 WINDOW = 20  # steps over which the mask has to move to go on
@@ -36,7 +37,9 @@ class MaskSettings:
         sigma: Standard deviation of the gate's noise.
         weight_decay: Factor of the projection's mean square in units of a score variance of 1; 0 would let the
             projection grow while the mask shrinks.
-        smoothing: Decay of the running mean of the environments' gradients, in [0, 1); used if rows are sampled.
+        estimate: How the penalty is estimated if rows or candidates are sampled: ``unbiased`` (products of different
+            batches), ``average`` (square of a running mean) or ``batch`` (each batch by itself).
+        smoothing: Decay of the batches' weights in it, in [0, 1).
         tolerance: Stationarity, and movement of the mask, under which the search ends.
         initial_scale: Standard deviation of the fresh projection, in the same units.
     """
@@ -48,17 +51,19 @@ class MaskSettings:
     batch_size: int | None = 1024
     n_candidates: int | None = 256
     sigma: float = 0.01
-    weight_decay: float = 1.0
+    weight_decay: float = 3.0
+    estimate: str = "unbiased"
     smoothing: float = 0.9
     tolerance: float = 1e-3
     initial_scale: float = 0.01
 
     def __post_init__(self) -> None:
-        """Checks the penalty's name.
+        """Checks the names and the decay.
 
         Raises:
-            ValueError: The penalty is unknown.
+            ValueError: One of them cannot be used.
         """
+        RunningSquare(self.estimate, self.smoothing)
         if self.penalty not in PENALTIES:
             raise ValueError(f"penalty must be one of {tuple(PENALTIES)}, but got {self.penalty!r}.")
 
@@ -70,7 +75,7 @@ class MaskResult:
     Attributes:
         mask: [D] in [0, 1]: 1 invariant, 0 variant.
         projection: [k, D] the projection learned with it.
-        history: One row a step: ``step erm irm weight stationarity norm angle mask_mean``.
+        history: One row a step: ``step erm irm weight stationarity cosine norm angle mask_mean``.
     """
 
     mask: Tensor
@@ -114,7 +119,7 @@ def generate_mask(
 
 
 class _Search:
-    """State of one search: gate position ``mu``, projection, optimizer and running mean."""
+    """State of one search: gate position ``mu``, projection, optimizer and what batches told about the penalty."""
 
     def __init__(
         self,
@@ -134,7 +139,8 @@ class _Search:
         self.interactions, self.loss = interactions, loss
         self.generator, self.settings = generator, settings
         self.sampler = EnvironmentSampler(labels, present.numel(), settings.batch_size, generator)
-        self.average = RunningMean(0.0 if self.sampler.whole else settings.smoothing)
+        whole = self.sampler.whole and not 0 < (settings.n_candidates or 0) < frozen.n_items
+        self.memory = RunningSquare("batch" if whole else settings.estimate, settings.smoothing)
         table = frozen.features
         self.mu = torch.zeros(table.shape[1], dtype=table.dtype, device=table.device)
         blank = table.new_zeros(frozen.user_feature.shape[1], table.shape[1])
@@ -143,6 +149,8 @@ class _Search:
         self.decay = 2 * settings.weight_decay / self.projection.numel()
         self.masks = [self.mask()]
         self.stationary = 0
+        if not whole:
+            self._gradients(self._noisy_gate()[0])  # an estimate needs a batch before the first step's
 
     def mask(self) -> Tensor:
         """The gate without noise, [D]."""
@@ -179,8 +187,8 @@ class _Search:
         batch = self.sampler.batch(self.interactions, candidates, self.mu.dtype)
         terms = environment_terms(self.frozen, batch, self.projection * gate, self.loss)
         risk_on_gate, on_projection = mean_risk_gradients(terms, self.projection, gate)
-        steady = smoothed(terms, self.average.update(terms.gradients))
-        irm = PENALTIES[self.settings.penalty](steady, gate)
+        penalty = PENALTIES[self.settings.penalty]
+        irm = estimated(penalty, penalty.contrasts(terms), gate, self.memory)
         (on_gate,) = torch.autograd.grad(irm, gate)
         return float(irm.detach()), float(terms.losses.detach().mean()), on_gate, risk_on_gate, on_projection
 
@@ -192,6 +200,7 @@ class _Search:
             "irm": irm,
             "weight": pareto.weight,
             "stationarity": pareto.stationarity,
+            "cosine": pareto.cosine,
             "norm": pareto.norm,
             "angle": pareto.angle,
             "mask_mean": float(self.masks[-1].mean()),

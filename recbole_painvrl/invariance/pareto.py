@@ -27,6 +27,7 @@ class ParetoStep:
         norm: Squared length of the direction; 0 is Pareto stationary.
         stationarity: (1 + cos) / 2 of the two gradients: 0 they oppose each other, 1 they agree. A gradient of length 0
             counts as stationary.
+        cosine: Cosine of the angle between the two gradients; nan if one has length 0.
         angle: Angle between the two gradients in degrees; nan if one has length 0.
     """
 
@@ -34,6 +35,7 @@ class ParetoStep:
     weight: float
     norm: float
     stationarity: float
+    cosine: float
     angle: float
 
 
@@ -118,9 +120,10 @@ def pareto_step(
         weight = settings.irm_weight / (1 + settings.irm_weight)
     else:
         weight, direction = _mgda(first, second, gram, losses, settings)
-    angle = math.nan if cosine is None else math.degrees(math.acos(cosine))
-    stationarity = 0.0 if cosine is None else (1 + cosine) / 2
-    return ParetoStep(direction, weight, float(direction.double().square().sum()), stationarity, angle)
+    norm = float(direction.double().square().sum())
+    if cosine is None:
+        return ParetoStep(direction, weight, norm, 0.0, math.nan, math.nan)
+    return ParetoStep(direction, weight, norm, (1 + cosine) / 2, cosine, math.degrees(math.acos(cosine)))
 
 
 def _mgda(

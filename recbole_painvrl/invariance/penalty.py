@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .losses import EnvironmentBatch, PairLoss
+from .losses import EnvironmentBatch, PairLoss, PairTerms
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ def environment_terms(
     """
     users = frozen.user_feature[batch.users]
     own_features, features = frozen.features[batch.items], frozen.features[batch.candidates]
-    positive, negative = _scores(frozen, batch, projection, users, own_features)
-    terms = loss(positive, negative, batch)
+    (positive, negative), terms = row_terms(frozen, batch, projection, loss)
     own = batch.weights * terms.positive
     others = batch.weights[..., None] * terms.negative
     gradients = (users * own[..., None]).mT @ own_features + (users.mT @ others) @ features
@@ -61,43 +59,67 @@ def environment_terms(
     return EnvironmentTerms((batch.weights * terms.loss).sum(dim=1), gradients, scale_gradients)
 
 
-def _scores(
-    frozen: FrozenRecommender, batch: EnvironmentBatch, projection: Tensor, users: Tensor, own_features: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Scores of each row's own item [E, B] and of the candidates [E, B, N]."""
+def row_terms(
+    frozen: FrozenRecommender, batch: EnvironmentBatch, projection: Tensor, loss: PairLoss
+) -> tuple[tuple[Tensor, Tensor], PairTerms]:
+    """Returns the scores of each row's own item [E, B] and of the candidates [E, B, N], and the loss's terms.
+
+    The arguments are those of :func:`environment_terms`.
+    """
+    users, own_features = frozen.user_feature[batch.users], frozen.features[batch.items]
     identities = frozen.user_id[batch.users]
     content = users @ projection
     positive = (identities * frozen.item_id[batch.items]).sum(dim=-1) + (content * own_features).sum(dim=-1)
     negative = identities @ frozen.item_id[batch.candidates].T
-    projected = frozen.features[batch.candidates] @ projection.mT
-    return positive, negative + users @ projected.mT
+    negative = negative + users @ (frozen.features[batch.candidates] @ projection.mT).mT
+    return (positive, negative), loss(positive, negative, batch)
 
 
-def gradient_variance(terms: EnvironmentTerms, mask: Tensor) -> Tensor:
-    """Returns the variance over environments of the gradient by ``W``'s columns, weighed by the mask [D] squared.
+@dataclass(frozen=True)
+class Penalty:
+    """A penalty that adds up squares, ``sum_c f_c sum_n v_nc^2``: contrasts ``v`` [n, C] under factors ``f`` [C].
 
-    ``sum_k m_k^2 * mean_j Var_e(Gamma_e,jk)``: a column whose gradient differs between environments is cheap only if it
-    is masked.
+    Attributes:
+        contrasts: Makes the contrasts, which are 0 where environments agree; linear in means over rows, so that their
+            sampling noise has mean 0.
+        by_column: Whether there is a contrast for each of the D columns, whose factor is the mask's square; otherwise
+            C is 1 and so is the factor.
     """
-    variance = terms.gradients.var(dim=0, correction=0).mean(dim=0)
-    return (mask.square() * variance).sum()
+
+    contrasts: Callable[[EnvironmentTerms], Tensor]
+    by_column: bool = False
+
+    def weigh(self, squares: Tensor, mask: Tensor) -> Tensor:
+        """Returns the penalty of the contrasts' squares [C] under a mask [D]."""
+        return (mask.square() * squares).sum() if self.by_column else squares.sum()
+
+    def __call__(self, terms: EnvironmentTerms, mask: Tensor) -> Tensor:
+        """Returns the penalty of terms without noise."""
+        return self.weigh(self.contrasts(terms).square().sum(dim=0), mask)
 
 
-def irmv1(terms: EnvironmentTerms, mask: Tensor) -> Tensor:
-    """Returns the mean over environments of the squared derivative by a common factor of the scores."""
-    return terms.scale_gradients.square().mean()
+def _gradient_contrasts(terms: EnvironmentTerms) -> Tensor:
+    """Deviations of the gradients from their mean [E k, D], whose squares add up to ``mean_j Var_e(Gamma_e,jk)``."""
+    deviations = (terms.gradients - terms.gradients.mean(dim=0)).flatten(end_dim=1)
+    return deviations / deviations.shape[0] ** 0.5
 
 
-def risk_variance(terms: EnvironmentTerms, mask: Tensor) -> Tensor:
-    """Returns the variance over environments of the mean loss (V-REx)."""
-    return terms.losses.var(correction=0)
+def _scale_contrasts(terms: EnvironmentTerms) -> Tensor:
+    """Derivatives by the scores' common factor [E, 1], whose squares add up to their mean square."""
+    return terms.scale_gradients[:, None] / terms.scale_gradients.shape[0] ** 0.5
 
 
-PENALTIES: dict[str, Callable[[EnvironmentTerms, Tensor], Tensor]] = {
-    "gv": gradient_variance,
-    "irmv1": irmv1,
-    "vrex": risk_variance,
-}
+def _risk_contrasts(terms: EnvironmentTerms) -> Tensor:
+    """Deviations of the losses from their mean [E, 1], whose squares add up to the variance."""
+    return (terms.losses - terms.losses.mean())[:, None] / terms.losses.shape[0] ** 0.5
+
+
+# The variance over environments of the gradient by W's columns: a column whose gradient differs is cheap only if it is
+# masked. The mean squared derivative by a common factor of the scores. The variance of the mean loss (V-REx).
+gradient_variance = Penalty(_gradient_contrasts, by_column=True)
+irmv1 = Penalty(_scale_contrasts)
+risk_variance = Penalty(_risk_contrasts)
+PENALTIES: dict[str, Penalty] = {"gv": gradient_variance, "irmv1": irmv1, "vrex": risk_variance}
 
 
 def mean_risk_gradients(terms: EnvironmentTerms, projection: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,34 +129,3 @@ def mean_risk_gradients(terms: EnvironmentTerms, projection: Tensor, mask: Tenso
     """
     mean = terms.gradients.detach().mean(dim=0)
     return (mean * projection.detach()).sum(dim=0), mean * mask.detach()
-
-
-def smoothed(terms: EnvironmentTerms, average: Tensor) -> EnvironmentTerms:
-    """Returns the terms with the value of a running ``average`` [E, k, D] of the gradients, differentiable as before.
-
-    The variance of small batches is mostly sampling noise; the average lowers that noise, and the derivative still
-    comes from the batch at hand.
-    """
-    steady = terms.gradients + (average - terms.gradients).detach()
-    return EnvironmentTerms(terms.losses, steady, terms.scale_gradients)
-
-
-class RunningMean:
-    """Exponential moving average that weighs its first values fully; the decay 0 keeps the last value alone."""
-
-    def __init__(self, decay: float) -> None:
-        """Starts empty with a decay in [0, 1).
-
-        Raises:
-            ValueError: The decay is outside [0, 1).
-        """
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must be in [0, 1), but got {decay}.")
-        self.decay, self.weight = decay, 0.0
-        self.total: Tensor | float = 0.0
-
-    def update(self, value: Tensor) -> Tensor:
-        """Takes a value in and returns the average."""
-        self.total = self.decay * self.total + (1 - self.decay) * value.detach()
-        self.weight = self.decay * self.weight + 1 - self.decay
-        return torch.as_tensor(self.total) / self.weight

@@ -15,7 +15,6 @@ from recbole_painvrl.invariance import (
     SoftmaxLoss,
     generate_mask,
     identify_environments,
-    variant_features,
 )
 from recbole_painvrl.invariance.likelihood import row_evidence
 from tests.invariance.pretrained import Study, study
@@ -43,31 +42,58 @@ def adjusted_rand_index(first: Tensor, second: Tensor) -> float:
     return (both - chance) / ((rows + columns) / 2 - chance)
 
 
-def assert_sessions_recover_the_mask(study: Study) -> None:
-    """Two rounds of environments and mask, without labels, separate the columns."""
-    source = torch.Generator().manual_seed(3)
+def two_rounds(study: Study, groups: Tensor | None, seed: int = 3) -> tuple[Environments, Tensor]:
+    """Environments and mask after two rounds without labels."""
+    source = torch.Generator().manual_seed(seed)
     mask = torch.zeros(study.frozen.features.shape[1])
     settings = EnvironmentSettings(n_environments=3)
     for _ in range(2):
-        rest = replace(study.frozen, features=variant_features(study.frozen.features, mask))
         found = identify_environments(
-            rest, study.interactions, study.projection, source, groups=study.sessions, settings=settings
+            study.frozen, study.interactions, study.projection, source, groups, settings, variant=1 - mask
         )
-        mask = generate_mask(
-            study.frozen, study.interactions, found.labels, SoftmaxLoss(), source, MaskSettings(n_candidates=100)
-        ).mask
+        mask = recovered_mask(study, found.labels)
+    return found, mask
+
+
+def recovered_mask(study: Study, labels: Tensor) -> Tensor:
+    """The mask that these environments lead to."""
+    source = torch.Generator().manual_seed(3)
+    settings = MaskSettings(n_candidates=100)
+    return generate_mask(study.frozen, study.interactions, labels, SoftmaxLoss(), source, settings).mask
+
+
+def assert_sessions_recover_the_mask(study: Study) -> None:
+    """Sessions come close to what labeled environments' strengths would give (agreement 0.7), and the mask is right."""
+    found, mask = two_rounds(study, study.sessions)
     assert area_under_curve(mask.numpy(), study.planted.all_truth) >= 0.95
+    assert adjusted_rand_index(found.labels, study.labels) >= 0.55
+
+
+def assert_single_interactions_beat_chance(study: Study) -> None:
+    """With every taste known, single interactions tell their environments to an agreement of 0.2 only."""
+    found, mask = two_rounds(study, None)
+    permuted = study.labels[torch.randperm(len(study.labels), generator=torch.Generator().manual_seed(0))]
+    control = area_under_curve(recovered_mask(study, permuted).numpy(), study.planted.all_truth)
     assert adjusted_rand_index(found.labels, study.labels) >= 0.1
+    truth = torch.tensor(study.planted.all_truth)
+    assert area_under_curve(mask.numpy(), study.planted.all_truth) >= max(0.8, control + 0.05)
+    assert float(mask[truth == 1].mean() - mask[truth == 0].mean()) >= 0.3
 
 
 def test_sessions_recover_the_mask(recovery: Study) -> None:
     assert_sessions_recover_the_mask(recovery)
 
 
+def test_single_interactions_beat_chance(recovery: Study) -> None:
+    assert_single_interactions_beat_chance(recovery)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_sessions_recover_the_mask_on_every_seed(seed: int) -> None:
-    assert_sessions_recover_the_mask(study("R1", seed))
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_the_mask_is_recovered_on_every_seed(seed: int) -> None:
+    planted = study("R1", seed)
+    assert_sessions_recover_the_mask(planted)
+    assert_single_interactions_beat_chance(planted)
 
 
 def opposites() -> tuple[FrozenRecommender, Interactions, Tensor]:
@@ -85,12 +111,15 @@ def opposites() -> tuple[FrozenRecommender, Interactions, Tensor]:
     )
 
 
+@pytest.mark.parametrize(("method", "start"), [("clustering", 0.0), ("spectral", 0.1)])
 @pytest.mark.parametrize("assign", ["likelihood", "logit"])
-def test_opposite_tastes_are_told_apart(assign: str) -> None:
+def test_opposite_tastes_are_told_apart(assign: str, method: str, start: float) -> None:
+    """The factors of columns without any weight could not tell anything: ``spectral`` needs a little of it."""
     frozen, interactions, truth = opposites()
     source = torch.Generator().manual_seed(0)
-    settings = EnvironmentSettings(n_environments=2, assign=assign)
-    found = identify_environments(frozen, interactions, torch.zeros(1, 1), source, interactions.users, settings)
+    settings = EnvironmentSettings(n_environments=2, assign=assign, method=method)
+    projection = torch.full((1, 1), start)
+    found = identify_environments(frozen, interactions, projection, source, interactions.users, settings)
     assert adjusted_rand_index(found.labels, truth.long()) == pytest.approx(1)
     assert found.history[-1]["moved"] <= settings.tolerance
     assert len(found.history) < settings.max_iter
@@ -145,9 +174,17 @@ def test_history_adds_up_and_callback_sees_it(small: Study) -> None:
 def test_small_environments_are_seeded_anew(small: Study) -> None:
     settings = replace(QUICK, n_environments=20, min_share=0.03, max_iter=2)
     assert min(identified(small, settings=settings).history[-1]["sizes"]) > 0
-    collapsed = replace(QUICK, assign="logit", learning_rate=0.0, max_iter=1)
-    sizes = identified(small, settings=collapsed).history[-1]["sizes"]  # equal projections: all tie in the first
-    assert max(sizes) - min(sizes) <= 1
+    assert not identified(small).collapsed
+    collapsed = replace(QUICK, assign="logit", learning_rate=0.0, max_iter=1, method="clustering")
+    found = identified(small, settings=collapsed)  # equal projections: all tie in the first
+    assert max(found.history[-1]["sizes"]) - min(found.history[-1]["sizes"]) <= 1
+    assert found.history[-1]["reseeded"] == 2 and found.collapsed
+
+
+def test_no_iteration_leaves_random_environments(small: Study) -> None:
+    found = identified(small, settings=replace(QUICK, max_iter=0))
+    assert torch.bincount(found.labels).tolist() == [1600, 1600, 1600]
+    assert found.history == [] and found.heterogeneity is None and not found.collapsed
 
 
 def test_too_few_units_are_refused(small: Study) -> None:
@@ -155,7 +192,7 @@ def test_too_few_units_are_refused(small: Study) -> None:
         identified(small, torch.zeros(len(small.interactions), dtype=torch.long))
 
 
-@pytest.mark.parametrize("wrong", [{"n_environments": 1}, {"assign": "likelyhood"}])
+@pytest.mark.parametrize("wrong", [{"n_environments": 1}, {"assign": "likelyhood"}, {"method": "em"}])
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="but got"):
         EnvironmentSettings(**wrong)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +9,6 @@ from torch import Tensor
 from recbole_painvrl.invariance import (
     PENALTIES,
     BPRLoss,
-    EnvironmentTerms,
     Interactions,
     MaskResult,
     MaskSettings,
@@ -21,11 +19,12 @@ from recbole_painvrl.invariance import (
     gradient_variance,
 )
 from recbole_painvrl.invariance import generate_mask as generate
+from recbole_painvrl.invariance.penalty import Penalty
 from tests.invariance.pretrained import Study, study
 from tests.planted import area_under_curve
 
 QUICK = MaskSettings(batch_size=256, n_candidates=64, steps=60)
-FULL = MaskSettings(batch_size=1024, n_candidates=100)
+FULL = MaskSettings()  # what the package ships
 
 
 def mask_of(
@@ -61,7 +60,7 @@ def test_true_environments_recover_the_invariant_columns(recovery: Study) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["softmax", "ultragcn", "bpr"])
 def test_true_environments_recover_the_invariant_columns_on_every_seed(seed: int, name: str) -> None:
     planted = study("R1", seed)
@@ -71,16 +70,21 @@ def test_true_environments_recover_the_invariant_columns_on_every_seed(seed: int
     assert_recovers(planted, {"softmax": SoftmaxLoss(), "ultragcn": ultragcn, "bpr": BPRLoss()}[name])
 
 
-def test_averaged_gradients_help_small_batches(recovery: Study) -> None:
-    small = replace(FULL, batch_size=256)
-    _, with_average, _ = recovered(recovery, mask_of(recovery, settings=small))
-    _, without, _ = recovered(recovery, mask_of(recovery, settings=replace(small, smoothing=0.0)))
-    assert with_average < 0.5 * without
+def test_the_mask_of_small_batches_is_that_of_full_ones(recovery: Study) -> None:
+    """Within 0.05 at 256 interactions of 4,800 and 64 of 500 items, where the noise in the penalty misleads."""
+    everything = replace(FULL, batch_size=None, n_candidates=None)
+    full = mask_of(recovery, settings=everything).mask
+    difference = {}
+    for estimate in ("unbiased", "batch"):
+        small = replace(FULL, batch_size=256, n_candidates=64, estimate=estimate)
+        difference[estimate] = float((mask_of(recovery, settings=small).mask - full).abs().mean())
+    assert difference["unbiased"] <= 0.05
+    assert difference["unbiased"] < difference["batch"]
 
 
-def times(factor: float) -> Callable[[EnvironmentTerms, Tensor], Tensor]:
+def times(factor: float) -> Penalty:
     """The gradient variance in other units."""
-    return lambda terms, mask: factor * gradient_variance(terms, mask)
+    return Penalty(lambda terms: factor**0.5 * gradient_variance.contrasts(terms), by_column=True)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
@@ -135,7 +139,7 @@ def test_callback_sees_every_step(small: Study) -> None:
     result = generate(small.frozen, small.interactions, small.labels, BPRLoss(), source, settings, seen.append)
     assert seen == result.history
     assert [row["step"] for row in seen] == [1, 2, 3]
-    assert set(seen[0]) == {"step", "erm", "irm", "weight", "stationarity", "norm", "angle", "mask_mean"}
+    assert set(seen[0]) == {"step", "erm", "irm", "weight", "stationarity", "cosine", "norm", "angle", "mask_mean"}
 
 
 def test_environments_without_rows_are_left_out(small: Study) -> None:

@@ -59,6 +59,7 @@ def test_equal_gradients_take_the_middle() -> None:
         step = pareto_step(gradient, gradient, settings=ParetoSettings(normalize=normalize))
         assert step.weight == 0.5
         assert step.stationarity == pytest.approx(1)
+        assert step.cosine == pytest.approx(1)
         assert step.angle == pytest.approx(0, abs=1e-3)
 
 
@@ -69,6 +70,7 @@ def test_opposite_gradients_are_stationary() -> None:
     assert step.norm == pytest.approx(0, abs=1e-12)
     assert step.stationarity == pytest.approx(0, abs=1e-12)
     assert step.angle == pytest.approx(180)
+    assert step.cosine == pytest.approx(-1)
 
 
 @pytest.mark.parametrize("normalize", NORMALIZERS)

@@ -19,7 +19,6 @@ from recbole_painvrl.invariance import (
     environment_terms,
     mean_risk_gradients,
 )
-from recbole_painvrl.invariance.penalty import RunningMean, smoothed
 
 USERS, ITEMS, WIDTH, COLUMNS = 9, 12, 3, 5
 
@@ -158,22 +157,6 @@ def test_padding_rows_do_not_count() -> None:
     one = environment_terms(frozen, batch, projection, BPRLoss())
     other = environment_terms(frozen, replace(batch, users=users, items=items), projection, BPRLoss())
     torch.testing.assert_close(one.gradients, other.gradients)
-
-
-def test_smoothed_terms_have_the_value_of_the_average_and_the_derivative_of_the_batch() -> None:
-    gradients = torch.ones(2, 1, 1, requires_grad=True)
-    steady = smoothed(EnvironmentTerms(torch.zeros(2), gradients, torch.zeros(2)), torch.full((2, 1, 1), 7.0))
-    assert steady.gradients.flatten().tolist() == [7, 7]
-    torch.testing.assert_close(torch.autograd.grad(steady.gradients.sum(), gradients)[0], torch.ones(2, 1, 1))
-
-
-def test_running_mean_weighs_first_values_fully() -> None:
-    mean = RunningMean(0.5)
-    assert float(mean.update(torch.tensor(4.0))) == 4
-    assert float(mean.update(torch.tensor(1.0))) == pytest.approx((0.5 * 4 + 1) / 1.5)
-    assert float(RunningMean(0.0).update(torch.tensor(3.0))) == 3
-    with pytest.raises(ValueError, match=r"decay must be in \[0, 1\), but got 1"):
-        RunningMean(1)
 
 
 def test_tables_that_do_not_fit_are_refused() -> None:
