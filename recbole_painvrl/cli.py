@@ -11,14 +11,17 @@ from typing import NoReturn
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.model.allocator import keep_freed_memory
 
-USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,recommend,doctor} ..."
+USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,simulate,split,recommend,report,doctor} ..."
 EPILOG = """\
 Any key of the configuration may be given as --key=value or --key value. What counts first: the command line, then the
 configuration files (the last one first), then the defaults.
 
 commands (each has its own --help):
   convert FORMAT SOURCE --name NAME    raw data to a data folder
+  split DATASET --kind=KIND --name NAME  an out-of-distribution test set, as a new data folder
+  simulate RECIPE --name NAME          a data set whose invariant and spurious features are known
   recommend RUN_FOLDER --users=a,b     top-k items of a trained model
+  report RUN_FOLDER...                 tables and pictures of finished runs, from their records alone
   doctor                               versions, devices and what is usable here
 
 examples:
@@ -190,6 +193,34 @@ def _convert(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _split(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog="recbole-painvrl split",
+        description="Hold out an out-of-distribution test set and write all sets as a new data folder. Any option of "
+        "the kind (--share=0.1) and any key of the configuration (--seed=1, --data_path=dataset) may be given too.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="the data set to split")
+    parser.add_argument("--kind", required=True, help="popularity, time, cold_items, ...; see README")
+    parser.add_argument("--name", required=True, help="name of the data set to write")
+    parser.add_argument("--split_seed", type=int, metavar="N", help="ood_split.seed (default 2023)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set of this name")
+    flags, rest = parser.parse_known_args(arguments)
+    from recbole_painvrl.data.splits.command import run
+
+    run(flags.dataset, flags.kind, flags.name, flags.split_seed, flags.overwrite, configuration_keys(rest))
+    return 0
+
+
+def _simulate(arguments: Sequence[str]) -> int:
+    from recbole_painvrl.simulate import add_arguments, run
+
+    parser = Parser(prog="recbole-painvrl simulate", description="Make data of known truth.", allow_abbrev=False)
+    add_arguments(parser)
+    run(parser.parse_args(arguments))
+    return 0
+
+
 def _recommend(arguments: Sequence[str]) -> int:
     parser = Parser(prog="recbole-painvrl recommend", description="Top-k items of a trained model.", allow_abbrev=False)
     parser.add_argument("run", metavar="RUN_FOLDER", help="a run's folder, or a model file")
@@ -207,6 +238,15 @@ def _recommend(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _report(arguments: Sequence[str]) -> int:
+    from recbole_painvrl.report.command import add_arguments, run
+
+    parser = Parser(prog="recbole-painvrl report", description="Tables and pictures of runs.", allow_abbrev=False)
+    add_arguments(parser)
+    run(parser.parse_args(arguments))
+    return 0
+
+
 def _doctor(arguments: Sequence[str]) -> int:
     Parser(prog="recbole-painvrl doctor", description="Say what of this package is usable here.").parse_args(arguments)
     from recbole_painvrl.doctor import run
@@ -214,4 +254,11 @@ def _doctor(arguments: Sequence[str]) -> int:
     return int(run() or 0)
 
 
-COMMANDS = {"convert": _convert, "recommend": _recommend, "doctor": _doctor}
+COMMANDS = {
+    "convert": _convert,
+    "simulate": _simulate,
+    "split": _split,
+    "recommend": _recommend,
+    "report": _report,
+    "doctor": _doctor,
+}

@@ -13,6 +13,7 @@ from recbole.evaluator.register import metrics_dict
 from recbole.utils import EvaluatorType
 
 from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.evaluator import metrics as _metrics  # noqa: F401  (adds NDCG_hit to RecBole's tables)
 
 Settings = Mapping[str, Any]
 Check = Callable[[Any], bool]
@@ -87,6 +88,9 @@ RULES: dict[str, tuple[str, Check]] = {
     "normalize_field": _optional(_LIST_OF_TEXT),
     "train_neg_sample_args": _optional(_DICT),
     "modalities": ("a dict, a list of names, or ~", lambda value: value is None or isinstance(value, (dict, list))),
+    "ood_split": ("a kind, a dict {kind: ...}, or ~", lambda value: value is None or isinstance(value, (str, dict))),
+    "test_candidates": _optional(_DICT),
+    "eval_groups": _optional(_LIST_OF_TEXT),
     "benchmark_filename": (
         "a list of at least three names: training, validation, test ..., or ~",
         lambda value: value is None or (_texts(value) and len(value) >= 3 and len(set(value)) == len(value)),
@@ -112,10 +116,20 @@ MODEL_RULES: dict[str, tuple[str, Check]] = {
     "n_environments": _whole(2),
     **dict.fromkeys(("reg_weight", "projection_reg_weight", "negative_weight", "graph_weight"), _FROM_ZERO),
     **dict.fromkeys(("profile_weight", "new_item_profile_weight", "irm_weight", "mask_sigma"), _FROM_ZERO),
-    **dict.fromkeys(("init_std", "mask_lr"), _ABOVE_ZERO),
+    **dict.fromkeys(("init_std", "mask_lr", "env_gap"), _ABOVE_ZERO),
     "temperature": _optional(_ABOVE_ZERO),
-    **dict.fromkeys(("id_dropout", "env_tolerance", "variant_weight", "invariant_loss_weight"), _SHARE),
+    **dict.fromkeys(("id_dropout", "env_tolerance", "variant_tolerance", "invariant_loss_weight"), _SHARE),
+    "variant_weight": (
+        "a number from 0, or validation",
+        lambda value: value == "validation" or (_is_number(value) and math.isfinite(value) and value >= 0),
+    ),
+    "variant_weights": (
+        "a list of numbers from 0",
+        lambda value: isinstance(value, list) and bool(value) and _numbers(value, len(value)),
+    ),
+    "variant_training_weight": _ABOVE_ZERO,
     **dict.fromkeys(("env_min_share", "mask_threshold"), _optional(_SHARE)),
+    "mask_smoothing": _number("from 0, below 1", lambda value: 0 <= value < 1),
     "refit_each_round": _BOOL,
     "env_field": _optional(_TEXT),
     "loss_weights": ("four numbers from 0", lambda value: _numbers(value, 4)),

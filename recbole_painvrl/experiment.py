@@ -22,10 +22,20 @@ from recbole.utils import init_seed, set_color
 
 import recbole_painvrl
 from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.data.splits.save import save_split
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.evaluator.groupings import Groupings
+from recbole_painvrl.evaluator.groups import groups_csv
 from recbole_painvrl.logs import start_logging, stop_logging
 from recbole_painvrl.report.records import RunFolder
-from recbole_painvrl.utils import create_dataset, data_preparation, further_test_loaders, get_trainer
+from recbole_painvrl.report.summary import gaps, iid_ood_table
+from recbole_painvrl.utils import (
+    create_dataset,
+    data_preparation,
+    further_test_loaders,
+    further_validation_loaders,
+    get_trainer,
+)
 
 # parameters, Adam's two moments, both kept models and the temporary copy of one of them
 CHECKPOINT_COPIES = 3 * 3
@@ -119,14 +129,18 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
     start_logging(config, config_hash(config))
     logging.getLogger().info(config)
     data = prepare(config)
+    if getattr(data.dataset, "ood_split", None) is not None:
+        save_split(data.dataset.ood_split, Path(config["output_dir"]) / "splits")
     run.check_space(CHECKPOINT_COPIES * _n_bytes(data.model) if saved else 0)
     trainer = get_trainer(config)(config, data.model)
     trainer.check_data(data.train)
+    trainer.further_valid = further_validation_loaders(config, data.dataset, data.train, data.valid)
+    groupings = Groupings(data.dataset, data.train._dataset, config["eval_groups"])
     run.write_text("config.yaml", text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
     score, valid = trainer.fit(data.train, data.valid, verbose=verbose, saved=saved, show_progress=show)
-    tests, groups = _test(config, run, data, trainer, saved)
+    tested = _test(config, run, data, trainer, saved, groupings)
     trainer.write_artifacts(run)
     result = {
         **_identity(config),
@@ -134,9 +148,9 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
         "best_valid_score": score,
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": valid,
-        "test_result": tests["test"],
-        "test_results": tests,
-        "test_groups": groups,
+        "test_result": tested["test_results"]["test"],
+        **tested,
+        **trainer.further_results(_whole_sets(config, data)),
         "epochs": len(trainer.train_loss_dict),
         "seconds_train": round(trainer.seconds_train, 3),
         "seconds_eval": round(trainer.seconds_eval, 3),
@@ -165,11 +179,16 @@ def _identity(config: Config) -> dict[str, Any]:
 
 
 def _test(
-    config: Config, run: RunFolder, data: Prepared, trainer: Any, saved: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Evaluates the best model on every test set and part of one, and stores the values of each user."""
+    config: Config, run: RunFolder, data: Prepared, trainer: Any, saved: bool, groupings: Groupings
+) -> dict[str, dict[str, Any]]:
+    """Evaluates the best model on every test set and part of one, and stores the values of each user.
+
+    Returns:
+        ``test_results`` of whole sets, ``test_groups`` of their warm and cold parts, ``gap`` and ``groups``.
+    """
     loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
     tests: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
     groups: dict[str, dict[str, Any]] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, loader in loaders.items():
@@ -179,16 +198,31 @@ def _test(
         per_user = trainer.per_user()
         sizes = _sizes(loader._dataset)
         run.record("test", test_set=name, result=result, **sizes)
-        test_set, _, group = name.partition(":")
-        if group:
-            groups.setdefault(test_set, {})[group] = {**result, **sizes}
+        test_set, _, part = name.partition(":")
+        if part:
+            parts.setdefault(test_set, {})[part] = {**result, **sizes}
         else:
             tests[name] = result
+            groups[name] = _groups(trainer, groupings, loader._dataset)
         tokens = data.dataset.id2token(data.dataset.uid_field, per_user.users)
         arrays[f"{name}/users"] = np.asarray(tokens, dtype=str)
         arrays.update({f"{name}/{metric}": values for metric, values in per_user.values.items()})
     run.write_arrays("per_user.npz", arrays)
-    return tests, groups
+    run.write_text("groups.csv", groups_csv(groups))
+    return {"test_results": tests, "test_groups": parts, "gap": gaps(tests), "groups": groups}
+
+
+def _groups(trainer: Any, groupings: Groupings, part: Any) -> dict[str, Any]:
+    """Returns the groups of the test set just evaluated; none if the run has no top-k metric."""
+    lists = trainer.eval_collector.lists
+    return {} if lists is None else {one.name: trainer.groups(one) for one in groupings.of(part, lists)}
+
+
+def _whole_sets(config: Config, data: Prepared) -> dict[str, Any]:
+    further = further_test_loaders(config, data.dataset, data.train, data.valid)
+    whole = {name: loader for name, loader in further.items() if ":" not in name}
+    validation = further_validation_loaders(config, data.dataset, data.train, data.valid)
+    return {"valid": data.valid, **validation, "test": data.test, **whole}
 
 
 def _sizes(part: Any) -> dict[str, int]:
@@ -199,9 +233,7 @@ def _log_result(result: Mapping[str, Any]) -> None:
     logger = logging.getLogger()
     logger.info(set_color("best valid ", "yellow") + f": {result['best_valid_result']}")
     logger.info(set_color("test result", "yellow") + f": {result['test_result']}")
-    for name, values in result["test_results"].items():
-        if name != "test":
-            logger.info(set_color(f"test result ({name})", "yellow") + f": {values}")
+    logger.info(set_color("test results", "yellow") + ":\n" + iid_ood_table(result["test_results"]))
 
 
 def _n_bytes(model: torch.nn.Module) -> int:

@@ -20,6 +20,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_painvrl.compat import UNUSABLE, DatasetRepairs, PretrainRepairs, repaired_model
 from recbole_painvrl.errors import UserError, nearest
 
+VALIDATION = "valid_"  # how names of further validation sets start
 _OUR_MODELS = "recbole_painvrl.model.general_recommender"
 _RECBOLE_MODELS = tuple(
     f"recbole.model.{kind}_recommender" for kind in ("general", "context_aware", "sequential", "knowledge_aware")
@@ -102,8 +103,18 @@ def _mixed_trainer(stock: type) -> type:
 
 
 def create_dataset(config: Any) -> Dataset:
-    """Reads the data set of a configuration afresh; pickled caches are neither written nor read."""
-    return _dataset_class(config.model_class, config["MODEL_TYPE"])(config)
+    """Reads the data set of a configuration afresh; pickled caches are neither written nor read.
+
+    Raises:
+        UserError: ``ood_split`` is set, but the model has a data set class of its own, which splits in its own way.
+    """
+    dataset_class = _dataset_class(config.model_class, config["MODEL_TYPE"])
+    if config["ood_split"] and not hasattr(dataset_class, "ood_split"):
+        raise UserError(
+            f"ood_split: {config['model']} splits its data in its own way; write the sets by `recbole-painvrl split` "
+            "and train on that data set"
+        )
+    return dataset_class(config)
 
 
 def _dataset_class(model_class: type, model_type: ModelType) -> type:
@@ -136,7 +147,9 @@ def data_preparation(
     Raises:
         UserError: If a part of the split is empty.
     """
-    parts = dataset.build()
+    parts, further = _build(dataset)
+    if further:  # a data set class of ours has noted them itself
+        dataset.further_tests = further
     for phase, part in zip(("training", "validation", "test"), parts, strict=True):
         _check_part(config, phase, part)
     _check_topk(config, dataset)
@@ -146,6 +159,13 @@ def data_preparation(
     valid_data = get_dataloader(config, "valid")(config, parts[1], valid_sampler, shuffle=False)
     test_data = get_dataloader(config, "test")(config, parts[2], test_sampler, shuffle=False)
     return train_data, valid_data, test_data
+
+
+def _build(dataset: Dataset) -> tuple[list[Dataset], dict[str, Dataset]]:
+    """Returns the first three parts of a data set, and the other benchmark files of RecBole's own classes by name."""
+    parts = dataset.build()
+    names = (dataset.benchmark_filename_list or [])[3:]
+    return parts[:3], dict(zip(names, parts[3:], strict=False))
 
 
 def _check_part(config: Any, phase: str, part: Dataset) -> None:
@@ -205,16 +225,48 @@ def further_test_loaders(
     """
     from recbole_painvrl.data.dataset import split_warm_cold
 
-    parts = dict(getattr(dataset, "further_tests", {}))
+    parts = {name: part for name, part in _further_parts(dataset).items() if not name.startswith(VALIDATION)}
     for kind, part in split_warm_cold(train_data._dataset, dataset.first_test).items():
         parts[f"test:{kind}"] = part
+    return _further_loaders(config, dataset, train_data, valid_data, parts)
+
+
+def further_validation_loaders(
+    config: Any, dataset: Dataset, train_data: AbstractDataLoader, valid_data: AbstractDataLoader
+) -> dict[str, FullSortEvalDataLoader]:
+    """Returns a loader for each further set whose name starts with ``valid_``; it masks as a further test set does.
+
+    Such a set is a validation set of its own, for a shift: it is evaluated at each validation and never tested.
+    """
+    parts = {name: part for name, part in _further_parts(dataset).items() if name.startswith(VALIDATION)}
+    return _further_loaders(config, dataset, train_data, valid_data, parts)
+
+
+def _further_parts(dataset: Dataset) -> dict[str, Dataset]:
+    return dict(getattr(dataset, "further_tests", {}))
+
+
+def _further_loaders(
+    config: Any,
+    dataset: Dataset,
+    train_data: AbstractDataLoader,
+    valid_data: AbstractDataLoader,
+    parts: dict[str, Dataset],
+) -> dict[str, FullSortEvalDataLoader]:
+    from recbole_painvrl.data.splits.candidates import new_items_loader, only_new
+
+    candidates = getattr(dataset, "test_candidates", config["test_candidates"] or {})
+    names = list(dict.fromkeys([*_further_parts(dataset), *parts]))
     loaders = {}
     for name, part in parts.items():
         if len(part) == 0:
             getLogger().warning(f"test set '{name}' of '{config['dataset']}' is empty and left out")
             continue
         sampler = _sampler_beyond(valid_data._sampler, part)
-        loaders[name] = get_dataloader(config, "test")(config, part, sampler, shuffle=False)
+        if only_new(candidates, name, names):
+            loaders[name] = new_items_loader(config, train_data._dataset, part, sampler)
+        else:
+            loaders[name] = get_dataloader(config, "test")(config, part, sampler, shuffle=False)
     return loaders
 
 

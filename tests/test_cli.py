@@ -100,7 +100,7 @@ def test_config_files_are_separated_by_spaces(board: Board, folder: Path) -> Non
 def test_models_and_seeds_make_a_table(board: Board, capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["-m", "BPR,Pop", "-d", "board", "--seeds=1,2", *flags(board)]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["dataset", "model", "runs", "metric", "valid", "test", "test_ood"]
+    assert header.split() == ["dataset", "model", "runs", "metric", "valid", "test", "test_ood", "gap", "test_ood"]
     assert [row.split()[:3] for row in rows] == [["board", "BPR", "2"], ["board", "Pop", "2"]]
     assert cli.main(["-m", "BPR,Pop", "-d", "board", "--seeds=1,2", *flags(board)]) == 0
     assert capsys.readouterr().out.count("already done") == 4

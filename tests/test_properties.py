@@ -17,7 +17,7 @@ from recbole_painvrl.data.dataloader import _batch_by
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.content import ROTATIONS
 from recbole_painvrl.model.fusion_recommender import BACKBONES, NEW_ITEMS
-from recbole_painvrl.model.general_recommender.painvrl import CONVERSIONS
+from recbole_painvrl.model.general_recommender.painvrl import AXES, CONVERSIONS
 from recbole_painvrl.model.objective import LOSSES
 from recbole_painvrl.trainer.rounds import CHOICES as STAGE_CHOICES
 
@@ -37,6 +37,7 @@ CHOICES = {
     "new_items": NEW_ITEMS,
     "feature_rotation": ROTATIONS,
     "convert": CONVERSIONS,
+    "mask_axes": AXES,
     "batch_by": ("interaction", "user"),
 }
 
@@ -95,11 +96,12 @@ RANGES: dict[str, Callable[[str], bool]] = {
 def test_the_range_in_readme_is_the_one_that_is_checked(key: str) -> None:
     values = TABLE[key]["values"]
     assert accepts(key, None) == ("`~`" in values)
-    stated = values.removesuffix(", `~`").split(";")[0]
+    assert values == "a column, `~`" or accepts(key, "validation") == ("`validation`" in values)
+    stated = values.removesuffix(", `~`").removesuffix(", `validation`").split(";")[0]
     if stated in RANGES:
         assert RANGES[stated](key), f"{key}: README says {values}"
     else:
-        assert stated in ("four numbers", "two numbers", "a column")
+        assert stated in ("four numbers", "two numbers", "a column", "a list of numbers")
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key in CHOICES])

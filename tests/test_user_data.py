@@ -284,6 +284,7 @@ CHOICES = {
     "new_items": "neighbors",
     "feature_rotation": "whiten",
     "batch_by": "interaction",
+    "control": "labels",
 }
 
 
@@ -311,7 +312,10 @@ WRONG_TYPES = {
     "mask_lr": ["fast", -0.1, 0],
     "irm_weight": [-1],
     "invariant_loss_weight": [1.5, "half"],
-    "variant_weight": ["x", None],
+    "variant_weight": ["x", None, -0.1, True, "validate", [0.5]],
+    "variant_weights": [[], 0.5, "all", None, [0.5, -1], [0.5, "x"]],
+    "variant_tolerance": ["some", -0.1, 1.5, None],
+    "variant_training_weight": [0, -1, "full", None],
     "refit_each_round": ["maybe", 1],
     "env_field": [3],
 }

@@ -6,7 +6,7 @@ Letters: I items (row 0 is RecBole's padding), M modalities, D total feature wid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -136,8 +136,42 @@ class ContentFeatures(nn.Module):
                 if similarity:
                     whitened.append(rotate(dense[-1], present, "zca", SIMILARITY_DIRECTIONS) * present[:, None])
         self.dimension = start
+        self.turnable = False
         self.register_buffer("dense", _side_by_side(dense), persistent=False)
         self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
+
+    def make_turnable(self) -> None:
+        """Gives each modality axes of its own, which :meth:`turn` changes and which are stored with the model."""
+        self.turnable = True
+        for number, block in enumerate(self.blocks):
+            self.register_buffer(f"axes_{number}", torch.eye(block.stop - block.start))
+        for name in ("dense", "whitened"):
+            self.register_buffer(f"unturned_{name}", getattr(self, name), persistent=False)
+
+    @property
+    def axes(self) -> list[Tensor]:
+        """The axes [D_m, D_m] of each modality, a column each, in terms of its features' columns."""
+        return [getattr(self, f"axes_{number}") for number in range(len(self.blocks))]
+
+    def turn(self, bases: list[Tensor]) -> None:
+        """Turns the features of each modality from their present axes to others.
+
+        Args:
+            bases: orthogonal [D_m, D_m] for each modality, the new axes as columns in terms of the present ones.
+        """
+        for axes, basis in zip(self.axes, bases, strict=True):
+            axes.copy_(axes @ basis)
+        self._see_along_axes()
+
+    def _see_along_axes(self) -> None:
+        self.dense = along(self.axes, self.unturned_dense)
+        if self.unturned_whitened.numel():
+            self.whitened = along(self.axes, self.unturned_whitened)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.turnable:
+            self._see_along_axes()
 
     def forward(self) -> Tensor:
         """Returns the features [I, D]; differentiable in the word tables where there are any."""
@@ -147,10 +181,14 @@ class ContentFeatures(nn.Module):
         if not self.tables:
             return dense
         parts = [
-            self.tables[block.name]() if block.name in self.tables else dense[:, block.start : block.stop]
-            for block in self.blocks
+            self._words(number, block.name) if block.name in self.tables else dense[:, block.start : block.stop]
+            for number, block in enumerate(self.blocks)
         ]
         return torch.cat(parts, dim=1)
+
+    def _words(self, number: int, name: str) -> Tensor:
+        vectors = self.tables[name]()
+        return vectors @ self.axes[number] if self.turnable else vectors
 
     def similarity_features(self, mask: Tensor | None = None) -> Tensor:
         """Returns rows [I, D] of unit length whose inner products say how alike the content of two items is.
@@ -170,6 +208,13 @@ class ContentFeatures(nn.Module):
     def dimension_names(self) -> list[tuple[str, int]]:
         """Returns (modality, dimension within it) of each of the D columns."""
         return [(block.name, column) for block in self.blocks for column in range(block.stop - block.start)]
+
+
+def along(bases: list[Tensor], table: Tensor) -> Tensor:
+    """Returns a table [n, D] with each modality's columns along new axes, the columns of its basis [D_m, D_m]."""
+    widths = [len(basis) for basis in bases]
+    parts = [part @ basis for part, basis in zip(table.split(widths, dim=1), bases, strict=True)]
+    return torch.cat(parts, dim=1)
 
 
 def _side_by_side(blocks: list[np.ndarray]) -> Tensor:

@@ -193,11 +193,18 @@ class FusionRecommender(MultimodalRecommender):
         return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID])
 
     def parameter_groups(self) -> list[dict]:
-        """Returns embeddings and the rest apart: ``reg_weight |embeddings|^2 + projection_reg_weight |rest|^2``."""
+        """Returns every embedding table by itself and the rest, each with the weight decay of its regularizer.
+
+        The rest is shared by all interactions and adds ``projection_reg_weight |rest|^2`` to the loss.
+        """
         tables = [self.user_embedding.weight, self.item_embedding.weight]
         rest = [p for p in self.parameters() if all(p is not table for table in tables)]
-        groups = [{"params": tables, "weight_decay": 2 * self.reg_weight}]
+        groups = [{"params": [table], "weight_decay": self.table_decay(table)} for table in tables]
         return groups + ([{"params": rest, "weight_decay": 2 * self.projection_reg_weight}] if rest else [])
+
+    def table_decay(self, table: Tensor) -> float:
+        """Returns the weight decay of a table [n, d] that adds ``reg_weight`` times its rows' mean squared length."""
+        return 2 * self.reg_weight / len(table)
 
     def generators(self) -> dict[str, torch.Generator]:
         """Returns the generators whose states a checkpoint has to keep."""

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 class BranchAttention(nn.Module):
     """How much of an item's content comes from its invariant and how much from its variant representation.
 
-    ``(a_I, a_V) = softmax(q . tanh(h_I) + b_I, q . tanh(h_V) + b_V)``, one pair of weights an item.
+    ``(a_I, a_V) = softmax(q . tanh(h_I), q . tanh(h_V))``, one pair of weights an item, where the difference of the two
+    energies is taken from its mean over the items: attention tells items apart, while how much the branches weigh as a
+    whole is the projections' business. With that left to attention too, training shuts the variant branch for good:
+    its gradients carry the factor a_V, so a branch that falls behind gets no chance to catch up.
 
     Source: the PaInvRL paper says that attention weighs the two representations, not how; this form is ours.
 
@@ -20,10 +23,9 @@ class BranchAttention(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.query = nn.Parameter(torch.zeros(size))
-        self.bias = nn.Parameter(torch.zeros(2))
 
     def forward(self, invariant: Tensor, variant: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the weights a_I and a_V, both [I, 1], which sum to one, for representations [I, k]."""
-        energy = torch.stack([invariant.tanh() @ self.query, variant.tanh() @ self.query], dim=1) + self.bias
-        weight = energy.softmax(dim=1)
-        return weight[:, :1], weight[:, 1:]
+        energy = (invariant.tanh() - variant.tanh()) @ self.query
+        share = (energy - energy.mean()).sigmoid()[:, None]
+        return share, 1 - share

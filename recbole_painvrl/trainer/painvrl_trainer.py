@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from recbole.utils import set_color
 
+from recbole_painvrl import checkpoint
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
+from recbole_painvrl.trainer.trade_off import choose_weight, trade_off
 
 
 class PaInvRLTrainer(MultimodalTrainer):
@@ -20,13 +23,14 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     With ``refit_each_round`` the converted recommender is trained for ``warmup_epochs`` between one round and the next.
     Everything before the final training is preparation: it neither stops early nor counts as the best model.
+    With ``variant_weight: validation`` the final model's rho is chosen on the validation set when training is over.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
-        self.n_rounds = int(config["n_rounds"])
         self.warmup_epochs = int(config["warmup_epochs"])
         self.refits = bool(config["refit_each_round"])
+        self.n_rounds = self._n_rounds(config)
         if self.final_epoch >= self.epochs:
             raise UserError(
                 f"epochs must be more than the {self.final_epoch} that come before the final training "
@@ -34,6 +38,54 @@ class PaInvRLTrainer(MultimodalTrainer):
                 f"but got {self.epochs}"
             )
         self.rounds = Rounds(config, model)
+
+    def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
+        """Trains as every trainer here does, then settles rho where it is left to validation."""
+        if self.config["variant_weight"] != CHOSEN:
+            return super().fit(train_data, valid_data, *args, **kwargs)
+        self.model.rho.fill_(1.0)  # a stored best model may hold the rho that was chosen for it
+        score, result = super().fit(train_data, valid_data, *args, **kwargs)
+        return self._choose_weight(valid_data) if valid_data and self.model.converts else (score, result)
+
+    def _choose_weight(self, valid_data: Any) -> tuple[float, Any]:
+        if self._keeps_last:
+            self.evaluate(valid_data)  # loads the best model
+        rho = choose_weight(
+            self,
+            valid_data,
+            self.config["variant_weights"],
+            self.config["valid_metric"].lower(),
+            float(self.config["variant_tolerance"]),
+            self.valid_metric_bigger,
+        )
+        self.model.rho.fill_(rho)
+        result = self.evaluate(valid_data, load_best_model=False)
+        self.best_valid_score, self.best_valid_result = float(result[self.config["valid_metric"].lower()]), result
+        further = self.beside_validation(valid_data)
+        self.record("chosen", variant_weight=rho, score=self.best_valid_score, result=result, **further)
+        self.logger.info(set_color("variant_weight", "green") + f" chosen on validation: {rho}")
+        if self._keeps_last:
+            self._store_choice()
+        return self.best_valid_score, result
+
+    def _store_choice(self) -> None:
+        """Puts the chosen rho into the best model's file, which stays the state of its epoch."""
+        state = checkpoint.load(self._best_file())
+        state["state_dict"]["rho"] = self.model.rho.cpu().clone()
+        state |= {"best_valid_score": self.best_valid_score, "best_valid_result": self.best_valid_result}
+        checkpoint.save(self.saved_model_file, state)
+
+    def further_results(self, loaders: dict[str, Any]) -> dict[str, Any]:
+        """Returns the final rho, and under ``trade_off`` every set's result at each of ``variant_weights``."""
+        if not self.model.converts:
+            return {}
+        rows = trade_off(self, loaders, self.config["variant_weights"])
+        return {"variant_weight": float(self.model.rho), "trade_off": rows}
+
+    def _n_rounds(self, config: Any) -> int:
+        """Given environments on an unchanged recommender make every round the same: one of them is enough."""
+        rounds = int(config["n_rounds"])
+        return min(rounds, 1) if config["env_field"] and not self.refits else rounds
 
     @property
     def final_epoch(self) -> int:

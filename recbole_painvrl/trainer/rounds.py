@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from logging import getLogger
 from typing import Any
 
 import torch
@@ -14,11 +15,15 @@ from tqdm import tqdm
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import (
     ASSIGNMENTS,
+    ESTIMATES,
+    METHODS,
     NORMALIZERS,
     PENALTIES,
     SOLVERS,
     BPRLoss,
+    Environments,
     EnvironmentSettings,
+    FrozenRecommender,
     Interactions,
     MaskSettings,
     PairLoss,
@@ -27,17 +32,24 @@ from recbole_painvrl.invariance import (
     UltraGCNLoss,
     generate_mask,
     identify_environments,
-    variant_features,
+    learn_basis,
+    permuted_control,
 )
+from recbole_painvrl.invariance.control import Z_SCORE
+from recbole_painvrl.model.content import along
 from recbole_painvrl.randomness import generator
+from recbole_painvrl.trainer.controls import CONTROLS, permuted_labels, permuted_mask
+from recbole_painvrl.trainer.units import LEVELS, assignment_units, column, known_environments
 
-LEVELS = ("interaction", "user", "session")
 CHOICES = {
     "env_level": LEVELS,
+    "env_method": METHODS,
     "env_assign": ASSIGNMENTS,
     "irm_penalty": tuple(PENALTIES),
+    "mask_estimate": ESTIMATES,
     "pareto_solver": SOLVERS,
     "pareto_normalize": NORMALIZERS,
+    "control": CONTROLS,
 }
 
 
@@ -45,7 +57,8 @@ class Rounds:
     """Runs the two modules on a model and leaves their results in its buffers ``environment`` and ``mask``.
 
     Args:
-        config: reads ``env_*``, ``n_environments``, ``mask_*``, ``pareto_*``, ``irm_*`` and what the loss needs.
+        config: reads ``env_*``, ``n_environments``, ``mask_*``, ``pareto_*``, ``irm_*``, ``control`` and what the loss
+            needs.
         model: a :class:`recbole_painvrl.model.general_recommender.painvrl.PaInvRL`.
 
     Raises:
@@ -67,6 +80,7 @@ class Rounds:
         keys = self.config
         return EnvironmentSettings(
             n_environments=int(keys["n_environments"]),
+            method=keys["env_method"],
             assign=keys["env_assign"],
             max_iter=int(keys["env_max_iter"]),
             tolerance=float(keys["env_tolerance"]),
@@ -89,6 +103,8 @@ class Rounds:
             batch_size=int(keys["mask_batch_size"]) or None,
             n_candidates=int(keys["mask_candidates"]) or None,
             sigma=float(keys["mask_sigma"]),
+            estimate=keys["mask_estimate"],
+            smoothing=float(keys["mask_smoothing"]),
         )
 
     def check_data(self, dataset: Any) -> None:
@@ -135,41 +151,69 @@ class Rounds:
             UserError: if the column of given labels or of sessions is missing, or there are too few units.
         """
         before = self.model.environment.clone()
+        found = None
         if self.config["env_field"]:
-            labels, history = given_labels(self.config["env_field"], dataset), []
+            labels = given_labels(self.config["env_field"], dataset).to(self.model.device)
         else:
-            labels, history = self._search_environments(number, dataset, show_progress)
+            found = self._search_environments(number, dataset, show_progress)
+            labels = found.labels
+        if self.config["control"] == "labels":
+            units = self._groups(dataset) if found else None
+            labels = permuted_labels(labels, units, generator(self.seed, f"permuted labels {number}"))
         self.model.environment.copy_(labels)
         sizes = torch.bincount(labels.cpu()).tolist()
         moved = float((before != self.model.environment).double().mean()) if number else 1.0
-        return {"sizes": sizes, "moved": moved, "history": history}
+        seen = {"sizes": sizes, "moved": moved, "history": found.history if found else []}
+        seen |= self._signal(number, dataset, labels, found)
+        return seen | known_environments(dataset, labels.cpu())
 
-    def _search_environments(self, number: int, dataset: Any, show_progress: bool) -> tuple[Tensor, list]:
-        frozen = self.model.frozen()
-        if number:
-            frozen = replace(frozen, features=variant_features(frozen.features, self.model.mask))
-        groups = self._groups(dataset)
+    def _search_environments(self, number: int, dataset: Any, show_progress: bool) -> Environments:
         try:
             with progress(f"Identify {number:>2}", self.environment_settings.max_iter, show_progress) as step:
-                found = identify_environments(
-                    frozen,
+                return identify_environments(
+                    self.model.frozen(),
                     interactions(dataset, self.model.device),
                     self.model.projection.weight.detach(),
                     generator(self.seed, f"identification {number}"),
-                    groups,
+                    self._groups(dataset),
                     self.environment_settings,
                     step,
+                    variant=1 - self.model.mask if number else None,
                 )
         except ValueError as error:
             raise UserError(f"identification (env_level {self.config['env_level']}): {error}") from error
-        return found.labels, found.history
+
+    def _signal(self, number: int, dataset: Any, labels: Tensor, found: Environments | None) -> dict[str, Any]:
+        """Returns what tells environments from chance, and warns where nothing does.
+
+        ``signal`` is None for ``clustering``: labels that were fitted to the choices always differ from permuted ones.
+        """
+        control = permuted_control(
+            self.model.frozen(),
+            interactions(dataset, self.model.device),
+            self.model.projection.weight.detach(),
+            labels,
+            generator(self.seed, f"identification control {number}"),
+            None if found is None else self._groups(dataset),
+        )
+        seen: dict[str, Any] = {
+            "permuted": control.record(),
+            "heterogeneity": None,
+            "signal": control.z_score > Z_SCORE,
+        }
+        if found is not None and found.heterogeneity is not None:
+            excess = found.heterogeneity
+            seen["heterogeneity"] = {"excess": float(excess.excess[0]), "chance": excess.chance}
+            seen["signal"] = seen["signal"] and excess.signal > 1
+        elif found is not None and found.history:
+            seen["signal"] = None
+        seen["collapsed"] = found is not None and found.collapsed
+        _warn(number, seen)
+        return seen
 
     def _groups(self, dataset: Any) -> Tensor | None:
-        level = self.config["env_level"]
-        if level == "interaction":
-            return None
-        field = dataset.uid_field if level == "user" else "session_id"
-        return column(field, dataset, f"env_level {level}").to(self.model.device)
+        units = assignment_units(self.config["env_level"], dataset, float(self.config["env_gap"]))
+        return None if units is None else units.to(self.model.device)
 
     def generate_mask(self, number: int, dataset: Any, show_progress: bool) -> dict[str, Any]:
         """Learns the mask on the present environments; returns what a record keeps of it.
@@ -180,7 +224,7 @@ class Rounds:
         try:
             with progress(f"Mask {number:>6}", self.mask_settings.steps, show_progress) as step:
                 found = generate_mask(
-                    self.model.frozen(),
+                    self._turned(number, dataset) if self.model.content.turnable else self.model.frozen(),
                     interactions(dataset, self.model.device),
                     self.model.environment,
                     self.loss(dataset),
@@ -192,37 +236,54 @@ class Rounds:
             raise UserError(f"mask generation: {error}") from error
         self.model.mask.copy_(self._final(found.mask))
         last = {key: value for key, value in found.history[-1].items() if key != "step"}
-        blocks = {
-            block.name: float(self.model.mask[block.start : block.stop].mean()) for block in self.model.content.blocks
+        parts = {block.name: self.model.mask[block.start : block.stop] for block in self.model.content.blocks}
+        return {
+            **last,
+            "mean": float(self.model.mask.mean()),
+            "modalities": {name: float(part.mean()) for name, part in parts.items()},
+            "values": {name: [round(value, 6) for value in part.tolist()] for name, part in parts.items()},
+            "history": found.history,
         }
-        return {**last, "mean": float(self.model.mask.mean()), "modalities": blocks, "history": found.history}
+
+    def _turned(self, number: int, dataset: Any) -> FrozenRecommender:
+        """Turns the model to axes along which environments differ or agree; returns its frozen tables along them."""
+        frozen = self.model.frozen()
+        bases = learn_basis(
+            frozen,
+            interactions(dataset, self.model.device),
+            self.model.environment,
+            self.model.projection.weight.detach(),
+            self.loss(dataset),
+            [(block.start, block.stop) for block in self.model.content.blocks],
+            generator(self.seed, f"axes {number}"),
+        )
+        self.model.turn(bases)
+        return replace(frozen, features=along(bases, frozen.features))
 
     def _final(self, mask: Tensor) -> Tensor:
         threshold = self.config["mask_threshold"]
-        return mask if threshold is None else (mask >= threshold).to(mask.dtype)
+        mask = mask if threshold is None else (mask >= threshold).to(mask.dtype)
+        if self.config["control"] != "mask":
+            return mask
+        blocks = [(block.start, block.stop) for block in self.model.content.blocks]
+        return permuted_mask(mask, blocks, generator(self.seed, "permuted mask"))
+
+
+def _warn(number: int, seen: Mapping[str, Any]) -> None:
+    """Says so if everything ended in one environment, or if the environments are no better than chance."""
+    if seen["collapsed"]:
+        getLogger().warning(f"round {number} identification collapsed: all but one environment had to be seeded anew")
+    if seen["signal"] is False:
+        getLogger().warning(
+            f"round {number} identification: the environments carry no more signal than chance (permuted labels, "
+            "made-up choices), so that the mask is no evidence of anything"
+        )
 
 
 def interactions(dataset: Any, device: torch.device) -> Interactions:
     """Returns the training interactions of a built data set."""
     feat = dataset.inter_feat
     return Interactions(feat[dataset.uid_field].to(device), feat[dataset.iid_field].to(device))
-
-
-def column(field: str, dataset: Any, reader: str) -> Tensor:
-    """Returns a column of the training interactions, long [n].
-
-    Raises:
-        UserError: if there is no such column or it holds no tokens.
-    """
-    if field not in dataset.inter_feat:
-        raise UserError(
-            f"{reader} needs a column '{field}' in the interactions of {dataset.dataset_name}, but there are only "
-            f"{', '.join(dataset.inter_feat.columns)}; add it to the .inter files and to load_col"
-        )
-    values = dataset.inter_feat[field]
-    if values.is_floating_point() or values.dim() != 1:
-        raise UserError(f"{reader} needs the column '{field}' to be of type token, as in the header '{field}:token'")
-    return values
 
 
 def given_labels(field: str, dataset: Any) -> Tensor:

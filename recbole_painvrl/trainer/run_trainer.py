@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import recbole.trainer
 import torch
@@ -18,31 +18,28 @@ from recbole.utils import set_color
 from recbole_painvrl import checkpoint
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.collector import RunCollector
+from recbole_painvrl.evaluator.groupings import environments
+from recbole_painvrl.evaluator.groups import Grouping, group_values
 from recbole_painvrl.evaluator.per_user import PerUser, per_user_values
 from recbole_painvrl.logs import tensorboard_below
 from recbole_painvrl.report.records import RunFolder
-from recbole_painvrl.trainer.state import load_model, model_state, optimizer_states, plain_numbers, restore_optimizers
-
-_Base: type[Any] = recbole.trainer.Trainer if TYPE_CHECKING else object
+from recbole_painvrl.trainer.checkpoints import CheckpointMixin
+from recbole_painvrl.trainer.state import load_model
 
 SAVING_SHARE = 0.1
-RESUMED = (
-    "cur_step",
-    "best_valid_score",
-    "best_valid_result",
-    "train_loss_dict",
-    "seconds_train",
-    "seconds_eval",
-)
 
 
-class RunMixin(_Base):
+class RunMixin(CheckpointMixin):
     """What this package adds to a RecBole trainer class; list it before that class among the bases.
 
     A trainer works without a run folder too, and then stores the best model where RecBole would. With one
     (:meth:`attach`) it keeps ``model-best.pth`` and ``model-last.pth`` and records one line an event.
 
     A model may name the parts of its loss in an attribute ``loss_names``.
+
+    Attributes:
+        further_valid: loaders of validation sets beside the one that training stops by; they are evaluated at each
+            validation and only recorded.
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
@@ -55,6 +52,7 @@ class RunMixin(_Base):
         self.seconds_eval = 0.0
         self.eval_collector = RunCollector(config)
         self.saved_model_file = _unique(self.saved_model_file, config)
+        self.further_valid: dict[str, Any] = {}
         self._loaders: dict[str, Any] = {}
         self._random: dict[str, Any] | None = None
         self._keeps_last = False
@@ -80,6 +78,14 @@ class RunMixin(_Base):
 
     def write_artifacts(self, run: RunFolder) -> None:
         """Writes files of the method into the run folder once the final model is loaded; none by default."""
+
+    def further_results(self, loaders: dict[str, Any]) -> dict[str, Any]:
+        """Returns what else ``result.json`` gets, once the best model is loaded and tested; nothing by default.
+
+        Args:
+            loaders: the validation set under ``valid`` and every whole test set under its name.
+        """
+        return {}
 
     # the run folder
 
@@ -166,11 +172,27 @@ class RunMixin(_Base):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         started = perf_counter()
         score, result = super()._valid_epoch(valid_data, show_progress)
+        further = self.beside_validation(valid_data)
         seconds = perf_counter() - started
         self.seconds_eval += seconds
         self._latest_valid = result
-        self.record("valid", epoch=self._epoch, score=score, result=result, seconds=round(seconds, 4))
+        self.record("valid", epoch=self._epoch, score=score, result=result, seconds=round(seconds, 4), **further)
         return score, result
+
+    def beside_validation(self, valid_data: Any) -> dict[str, Any]:
+        """Returns what a record keeps beside the result of the validation set just evaluated."""
+        found = self.environments(valid_data)
+        return found | {name: self.evaluate(loader, False) for name, loader in self.further_valid.items()}
+
+    def environments(self, valid_data: Any) -> dict[str, Any]:
+        """Returns the results by environment if the validation interactions, just evaluated, say theirs."""
+        if not valid_data:
+            return {}
+        lists = self.eval_collector.lists
+        grouping = environments(valid_data._dataset, lists) if lists is not None else None
+        if grouping is None:
+            return {}
+        return {"environments": self.groups(grouping)["groups"]}
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         if torch.isnan(loss):
@@ -216,69 +238,13 @@ class RunMixin(_Base):
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         return result if result is None else type(result)((name, float(value)) for name, value in result.items())
 
-    def _best_file(self) -> str:
-        if self._resumed_file and not os.path.exists(self.saved_model_file):
-            return self._resumed_file
-        return self.saved_model_file
-
     def per_user(self) -> PerUser:
         """Returns the value of every top-k metric for each user of the latest evaluation."""
         return per_user_values(self.evaluator, self.eval_collector)
 
-    # checkpoints
-
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        file = kwargs.pop("saved_model_file", self.saved_model_file)
-        self._save(file, epoch + 1, valid=self._latest_valid or self.best_valid_result)
-        if verbose:
-            self.logger.info(set_color("Saving current", "blue") + f": {file}")
-
-    def _save(self, file: str | Path, next_epoch: int, valid: dict[str, float] | None = None) -> None:
-        started = perf_counter()
-        checkpoint.save(file, self._state(next_epoch, valid or self.best_valid_result))
-        self._saved_at = perf_counter()
-        self._save_seconds = self._saved_at - started
-
-    def _state(self, next_epoch: int, valid: dict[str, float] | None) -> dict[str, Any]:
-        return {
-            "config": self.config.plain(),
-            "epoch": next_epoch - 1,
-            **{name: getattr(self, name) for name in RESUMED},
-            "best_valid_result": valid,
-            **model_state(self.model),
-            **optimizer_states(self),
-            "model_numbers": plain_numbers(self.model),
-            "random": {
-                "global": checkpoint.random_states(),
-                "loaders": checkpoint.loader_states(self._loaders),
-            },
-            "trainer": self.trainer_state(),
-            "records_offset": self.run.offset if self.run else 0,
-        }
-
-    def resume_checkpoint(self, resume_file: str | Path) -> None:
-        """Continues from one of our files as if training had never stopped; later saves do not overwrite it.
-
-        Raises:
-            UserError: The file is missing, not one of ours, or of another model.
-        """
-        state = checkpoint.load(resume_file)
-        if state["config"]["model"] != self.config["model"]:
-            raise UserError(f"{resume_file}: a checkpoint of {state['config']['model']}, not of {self.config['model']}")
-        load_model(self.model, state, self.device)
-        for name, number in state["model_numbers"].items():
-            setattr(self.model, name, number)
-        self.load_trainer_state(state["trainer"])
-        restore_optimizers(self, state)
-        self.start_epoch = state["epoch"] + 1
-        self._epoch = state["epoch"]
-        for name in RESUMED:
-            setattr(self, name, state[name])
-        self._random = state["random"]
-        self._resumed_file = str(resume_file)
-        if self.run:
-            self.run.rewind(state["records_offset"])
-        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
+    def groups(self, grouping: Grouping) -> dict[str, Any]:
+        """Returns the results of one grouping of the latest evaluation, which must have top-k lists."""
+        return group_values(self.evaluator, self.eval_collector.lists, grouping, self.config["metric_decimal_place"])
 
 
 def _unique(file: str, config: Any) -> str:

@@ -113,3 +113,60 @@ def test_similarity_of_wide_features_keeps_the_leading_directions() -> None:
 def test_unknown_rotation_is_refused(features: np.ndarray) -> None:
     with pytest.raises(UserError, match="feature_rotation"):
         ContentFeatures({"a": dense("a", features)}, "spin")
+
+
+def turnable(features: np.ndarray) -> ContentFeatures:
+    """A dense modality of 4 columns and words of 3, whose axes can be turned."""
+    counts = csr_matrix(np.random.default_rng(1).poisson(1.0, size=(50, 5)))
+    words = Modality("words", "words", None, counts, np.zeros(50, bool), table_dimension=3)
+    content = ContentFeatures({"a": dense("a", features[:, :4]), "words": words})
+    content.make_turnable()
+    with torch.no_grad():
+        content.tables["words"].weight.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)))
+    return content
+
+
+def random_bases(seed: int) -> list[torch.Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    return [torch.linalg.qr(torch.randn(width, width, generator=source))[0] for width in (4, 3)]
+
+
+def test_turning_multiplies_each_modality_and_adds_up(features: np.ndarray) -> None:
+    content = turnable(features)
+    before, first, second = content().detach(), random_bases(1), random_bases(2)
+    similar = content.similarity_features()
+    content.turn(first)
+    content.turn(second)
+    expected = torch.cat([before[:, :4] @ first[0] @ second[0], before[:, 4:] @ first[1] @ second[1]], dim=1)
+    assert torch.allclose(content(), expected, atol=1e-5)
+    assert torch.allclose(
+        content.similarity_features() @ content.similarity_features().T, similar @ similar.T, atol=1e-5
+    )
+    content()[1:].sum().backward()
+    assert content.tables["words"].weight.grad is not None
+
+
+def test_a_mask_on_turned_axes_compares_along_them(features: np.ndarray) -> None:
+    """One axis masked: what is compared is the whitened content less its share along that axis."""
+    content, bases = turnable(features), random_bases(3)
+    plain = content.whitened.clone()
+    content.turn(bases)
+    mask = torch.ones(7)
+    mask[1] = 0
+    axis = bases[0][:, 1]
+    left = plain[:, :4] - (plain[:, :4] @ axis)[:, None] * axis
+    left = torch.nn.functional.normalize(left[1:], dim=1)
+    found = torch.nn.functional.normalize(content.similarity_features(mask)[1:, :4], dim=1)
+    assert torch.allclose(found @ found.T, left @ left.T, atol=1e-5)
+
+
+def test_axes_are_stored_and_features_follow_them_exactly(features: np.ndarray) -> None:
+    content, other = turnable(features), turnable(features)
+    content.turn(random_bases(1))
+    content.turn(random_bases(2))
+    other.turn(random_bases(5))
+    other.load_state_dict(content.state_dict())
+    assert torch.equal(other(), content())
+    assert torch.equal(other.similarity_features(), content.similarity_features())
+    assert set(content.state_dict()) == {"axes_0", "axes_1", "tables.words.weight"}
+    assert set(ContentFeatures({"a": dense("a", features)}).state_dict()) == set()

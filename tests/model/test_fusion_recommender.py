@@ -109,7 +109,7 @@ def test_neighbor_vectors_by_hand() -> None:
 
 
 def test_dropped_items_are_scored_by_content_alone(tmp_path: Path) -> None:
-    model, _, _ = build(tmp_path, "ERM", id_dropout=0.5)
+    model, _, _ = build(tmp_path, "ERM", id_dropout=0.5, temperature=0.2)
     dropped = model.dropped_items()
     assert 0 < int(dropped.sum()) < model.n_items
     content = model.item_content()
@@ -138,7 +138,19 @@ def test_parameter_groups_hold_every_parameter_once(tmp_path: Path) -> None:
     groups = model.parameter_groups()
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters())
-    assert [group["weight_decay"] for group in groups] == [0.6, 0.4]
+    assert [group["params"] for group in groups[:2]] == [[model.user_embedding.weight], [model.item_embedding.weight]]
+    assert [group["weight_decay"] for group in groups] == [0.6 / model.n_users, 0.6 / model.n_items, 0.4]
+
+
+@pytest.mark.parametrize("model", ["ERM", "UltraGCN"])
+def test_weight_decay_is_the_gradient_of_the_regularizer(tmp_path: Path, model: str) -> None:
+    """``reg_weight`` times the mean squared length of a table's rows; UltraGCN's is the sum over the whole tables."""
+    recommender, _, _ = build(tmp_path, model, reg_weight=0.3)
+    for group in recommender.parameter_groups()[:2]:
+        (table,) = group["params"]
+        lengths = table.square().sum(1)
+        (gradient,) = torch.autograd.grad(0.3 * (lengths.sum() if model == "UltraGCN" else lengths.mean()), table)
+        torch.testing.assert_close(group["weight_decay"] * table.detach(), gradient)
 
 
 def test_ultragcn_adds_the_item_term(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ def test_convert_is_the_attention_weighted_sum(tmp_path: Path, rho: float) -> No
     x = model.content()
     invariant = x * mask @ model.projection.weight.T + model.projection.bias
     variant = x * (1 - mask) @ model.variant_projection.weight.T
+    energies = torch.stack([torch.tanh(h) @ model.attention.query for h in (invariant, variant)])
+    mean = (energies[0] - energies[1]).mean()
     for item in range(model.n_items):
-        energies = [torch.tanh(h[item]) @ model.attention.query for h in (invariant, variant)]
-        share = torch.softmax(torch.stack(energies) + model.attention.bias, dim=0)
+        share = torch.softmax(energies[:, item] - torch.stack([mean, mean.new_zeros(())]), dim=0)
         expected = 2 * (share[0] * invariant[item] + rho * share[1] * variant[item])
         assert torch.allclose(model.item_content()[item], expected, atol=1e-6)
 
@@ -47,13 +48,15 @@ def test_rho_zero_does_not_see_variant_features(tmp_path: Path) -> None:
     assert not torch.equal(model.item_content(), before)
 
 
-@pytest.mark.parametrize("w", [0.0, 0.3, 1.0])
-def test_loss_weighs_both_branches(tmp_path: Path, w: float) -> None:
-    model, _, loader = build(tmp_path, "PaInvRL", invariant_loss_weight=w, id_dropout=0.0)
+@pytest.mark.parametrize(("w", "r"), [(0.0, 1.0), (0.3, 1.0), (0.3, 1.7), (0.0, 1.7), (1.0, 1.7)])
+def test_loss_weighs_both_branches(tmp_path: Path, w: float, r: float) -> None:
+    """The full loss is at its own rho, whatever the rho of inference."""
+    keys = {"invariant_loss_weight": w, "variant_training_weight": r, "variant_weight": 0.4}
+    model, _, loader = build(tmp_path, "PaInvRL", id_dropout=0.0, **keys)
     to_final(model)
     batch = next(iter(loader))
     alone = model.ranking_loss(batch, model.item_content(rho=0.0), None)
-    full = model.ranking_loss(batch, model.item_content(rho=1.0), None)
+    full = model.ranking_loss(batch, model.item_content(rho=r), None)
     losses = model.calculate_loss(batch)
     total = sum(losses) if isinstance(losses, tuple) else losses
     assert torch.allclose(total, w * alone + (1 - w) * full)
@@ -82,6 +85,28 @@ def test_frozen_view_scores_as_the_model_does(tmp_path: Path, keys: dict) -> Non
     assert torch.allclose(scores * frozen.item_scale, users @ items.T, atol=1e-4)
 
 
+@pytest.mark.parametrize("convert", ["attention", "mask"])
+def test_turning_the_axes_keeps_the_scores(tmp_path: Path, convert: str) -> None:
+    """Along other axes the projections are others and every score is the same; the axes are stored with the model."""
+    model, _, _ = build(tmp_path, "PaInvRL", mask_axes="learned", convert=convert)
+    before = model.tables()
+    widths = [block.stop - block.start for block in model.content.blocks]
+    source = torch.Generator().manual_seed(0)
+    model.turn([torch.linalg.qr(torch.randn(width, width, generator=source))[0] for width in widths])
+    for ours, theirs in zip(model.tables(), before, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    other, _, _ = build(tmp_path, "PaInvRL", mask_axes="learned", convert=convert)
+    other.load_state_dict(model.state_dict())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(other.tables(), model.tables(), strict=True))
+
+
+def test_frozen_tables_are_no_parameters(tmp_path: Path) -> None:
+    model, _, _ = build(tmp_path, "PaInvRL", backbone="mf")
+    frozen = model.frozen()
+    tables = (frozen.user_id, frozen.user_feature, frozen.item_id, frozen.features, frozen.item_scale)
+    assert not any(table.requires_grad for table in tables)
+
+
 def test_begin_final_draws_anew_and_keeps_the_mask(tmp_path: Path) -> None:
     model, _, _ = build(tmp_path, "PaInvRL")
     fresh = {name: value.clone() for name, value in model.named_parameters()}
@@ -99,9 +124,11 @@ def test_state_of_the_method_is_in_the_state_dict(tmp_path: Path) -> None:
     model, _, _ = build(tmp_path, "PaInvRL")
     to_final(model)
     model.environment.fill_(3)
+    model.rho.fill_(0.3)
     other, _, _ = build(tmp_path, "PaInvRL")
     other.load_state_dict(model.state_dict())
     assert other.converts and torch.equal(other.mask, model.mask) and torch.equal(other.environment, model.environment)
+    assert torch.equal(other.rho, model.rho)
     assert not any(name.startswith("content.dense") for name in model.state_dict())
 
 
@@ -115,6 +142,7 @@ def test_state_of_the_method_is_in_the_state_dict(tmp_path: Path) -> None:
         ({"rec_loss": "ultragcn", "n_negatives": 0}, "n_negatives"),
         ({"new_items": "magic"}, "new_items"),
         ({"feature_rotation": "random"}, "feature_rotation"),
+        ({"mask_axes": "random"}, "mask_axes"),
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, keys: dict, word: str) -> None:

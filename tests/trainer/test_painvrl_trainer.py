@@ -45,6 +45,9 @@ def trainer_of(folder: Path, epochs: int, **keys: Any) -> tuple[Any, Any]:
         ({"warmup_epochs": 0, "n_rounds": 2}, {0: [0, 1]}),
         ({"warmup_epochs": 0, "n_rounds": 2, "refit_each_round": True}, {0: [0, 1]}),
         ({"warmup_epochs": 5, "n_rounds": 0}, {}),
+        ({"warmup_epochs": 2, "n_rounds": 3, "env_field": "environment"}, {2: [0]}),
+        ({"warmup_epochs": 2, "n_rounds": 0, "env_field": "environment"}, {}),
+        ({"warmup_epochs": 2, "n_rounds": 2, "env_field": "environment", "refit_each_round": True}, {2: [0], 4: [1]}),
     ],
 )
 def test_rounds_run_before_these_epochs(folder: Path, keys: dict, expected: dict[int, list[int]]) -> None:
@@ -212,7 +215,7 @@ def interrupt_inside(stage: str, call: int) -> Callable[[pytest.MonkeyPatch], No
     def install(patch: pytest.MonkeyPatch) -> None:
         function, calls = getattr(rounds, stage), []
 
-        def stopped(*arguments: Any) -> Any:
+        def stopped(*arguments: Any, **keywords: Any) -> Any:
             *others, callback = arguments
             steps: list[Any] = []
 
@@ -223,7 +226,7 @@ def interrupt_inside(stage: str, call: int) -> Callable[[pytest.MonkeyPatch], No
                     raise KeyboardInterrupt
 
             calls.append(stage)
-            return function(*others, count if len(calls) == call else callback)
+            return function(*others, count if len(calls) == call else callback, **keywords)
 
         patch.setattr(rounds, stage, stopped)
 
@@ -231,7 +234,9 @@ def interrupt_inside(stage: str, call: int) -> Callable[[pytest.MonkeyPatch], No
 
 
 def run_keys(folder: Path, refits: bool, **more: Any) -> dict[str, Any]:
-    stages = {"warmup_epochs": 1, "n_rounds": 2, "refit_each_round": refits, "env_tolerance": 0.0, "mask_steps": 3}
+    # sessions: single interactions are cut along one direction in a single step, inside which there is no place to stop
+    identification = {"env_level": "session", "env_tolerance": 0.0}
+    stages = {"warmup_epochs": 1, "n_rounds": 2, "refit_each_round": refits, "mask_steps": 3, **identification}
     sizes = {"embedding_size": 8, "feature_size": 4, "train_batch_size": 64, "epochs": 4}
     return write_checkerboard(folder / "data").config(**{**SMALL, **stages, **sizes, **more})
 

@@ -55,6 +55,36 @@ def test_given_labels_are_the_environments(folder: Path) -> None:
     assert seen["history"] == []
 
 
+def test_a_record_tells_signal_from_chance(folder: Path) -> None:
+    """Given labels agree with themselves; an untrained recommender's random environments carry nothing."""
+    found, dataset = rounds_on(folder, env_field="environment")
+    seen = found.identify(0, dataset, show_progress=False)
+    assert seen["known"]["ari"] == pytest.approx(1) and sorted(seen["known"]["names"]) == ["a", "b"]
+    assert sorted(count for row in seen["known"]["table"] for count in row) == [0, 0, 160, 200]
+    assert seen["heterogeneity"] is None and not seen["collapsed"]
+
+
+def test_chance_is_called_chance(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found, dataset = rounds_on(folder, env_max_iter=0, n_environments=3)
+    seen = found.identify(0, dataset, show_progress=False)
+    assert seen["signal"] is False and abs(seen["permuted"]["z_score"]) < 3
+    assert abs(seen["known"]["ari"]) < 0.1
+    assert "no more signal than chance" in caplog.text
+
+
+def test_clustering_is_not_tested_by_labels_that_it_chose(folder: Path) -> None:
+    found, dataset = rounds_on(folder, env_method="clustering", env_level="session")
+    seen = found.identify(0, dataset, show_progress=False)
+    assert seen["signal"] is None and seen["heterogeneity"] is None
+
+
+def test_spectral_identification_records_the_excess(folder: Path) -> None:
+    found, dataset = rounds_on(folder, env_level="session")
+    seen = found.identify(0, dataset, show_progress=False)
+    assert set(seen["heterogeneity"]) == {"excess", "chance"}
+    assert seen["history"][0]["objective"] is None and seen["history"][0]["reseeded"] == 0
+
+
 def test_given_labels_do_not_move(folder: Path) -> None:
     found, dataset = rounds_on(folder, env_field="environment")
     assert found.identify(0, dataset, show_progress=False)["moved"] == 1.0
@@ -79,16 +109,18 @@ def test_single_interactions_do_not(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("backbone", ["mf", "lightgcn"])
-def test_the_first_round_sees_all_features_and_later_ones_the_variant_ones(
+def test_the_first_round_looks_at_all_features_and_later_ones_at_the_variant_ones(
     folder: Path, backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, dataset = rounds_on(folder, backbone=backbone, n_layers=2, env_level="user")
     received: list[torch.Tensor] = []
+    variant: list[torch.Tensor | None] = []
     identify = rounds.identify_environments
 
-    def spy(frozen: FrozenRecommender, *others: Any) -> Any:
+    def spy(frozen: FrozenRecommender, *others: Any, **keywords: Any) -> Any:
         received.append(frozen.features)
-        return identify(frozen, *others)
+        variant.append(keywords["variant"])
+        return identify(frozen, *others, **keywords)
 
     monkeypatch.setattr(rounds, "identify_environments", spy)
     model = found.model
@@ -99,9 +131,9 @@ def test_the_first_round_sees_all_features_and_later_ones_the_variant_ones(
     x = model.content()
     _, seen = model.propagated(x.new_zeros(model.n_users, x.shape[1]), x)  # as the items' vectors contain them
     assert torch.equal(seen, x) == (backbone == "mf")
-    assert torch.equal(received[0], seen)
-    assert torch.allclose(received[1], (1 - mask) * seen, atol=1e-7)
-    assert bool((received[1][:, -1] == 0).all())
+    assert torch.equal(received[0], seen) and torch.equal(received[1], seen)
+    assert variant[0] is None
+    assert torch.equal(variant[1], 1 - mask)
 
 
 def test_a_threshold_makes_the_mask_hard(folder: Path) -> None:
@@ -201,3 +233,17 @@ def test_a_round_can_be_repeated_and_the_next_draws_anew(folder: Path) -> None:
         masks.append(found.model.mask.tolist())
     assert masks[0] == masks[1]
     assert len(set(map(tuple, masks))) == 3
+
+
+def test_learned_axes_turn_the_model_before_the_mask(folder: Path) -> None:
+    """The model's features, its projection and the mask's frozen tables are along the same orthogonal axes."""
+    found, dataset = rounds_on(folder, env_field="environment", mask_axes="learned", mask_steps=3)
+    plain, weight = found.model.content().detach().clone(), found.model.projection.weight.detach().clone()
+    found.identify(0, dataset, show_progress=False)
+    for number in range(2):
+        assert np.isfinite(found.generate_mask(number, dataset, show_progress=False)["erm"])
+    axes = torch.block_diag(*found.model.content.axes)
+    torch.testing.assert_close(axes.T @ axes, torch.eye(len(axes)), rtol=0, atol=1e-5)
+    assert not torch.allclose(axes.abs(), torch.eye(len(axes)), atol=1e-3)
+    torch.testing.assert_close(found.model.content(), plain @ axes, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.model.projection.weight.detach(), weight @ axes, rtol=0, atol=1e-5)

@@ -10,11 +10,14 @@ from torch.nn import functional as F
 
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import FrozenRecommender
+from recbole_painvrl.model.content import along
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.layers import BranchAttention
 
 CONVERSIONS = ("attention", "mask")
+AXES = ("features", "learned")
 WARM_UP, FINAL = 0, 1
+CHOSEN = "validation"  # variant_weight: rho is chosen on validation once training is over
 
 
 class PaInvRL(FusionRecommender):
@@ -26,9 +29,9 @@ class PaInvRL(FusionRecommender):
 
     ``phi_i = m * x_i``, ``psi_i = (1 - m) * x_i``, ``h_I = W_I phi_i + b``, ``h_V = W_V psi_i``,
     ``item = [V_i ; 2 (a_I h_I + rho a_V h_V)]`` with attention weights ``a`` and ``rho = variant_weight`` at inference
-    (1 within an environment, 0 across environments). Training minimizes
-    ``w L(rho = 0) + (1 - w) L(rho = 1)`` with ``w = invariant_loss_weight``. ``convert: mask`` keeps ``phi`` alone,
-    which is InvRL.
+    (1 within an environment, 0 across environments). Training minimizes ``w L(rho = 0) + (1 - w) L(rho = r)`` with
+    ``w = invariant_loss_weight`` and ``r = variant_training_weight``; with ``r > 1``, ``rho = 1`` leans to the
+    invariant side of what training found. ``convert: mask`` keeps ``phi`` alone, which is InvRL.
 
     Source: Huang et al., ACM MM 2023 (arXiv 2308.04706). The paper's equations could not be had: this is
     reimplemented from its abstract and from InvRL, which it extends.
@@ -44,7 +47,9 @@ class PaInvRL(FusionRecommender):
                 f"PaInvRL needs item features, but the data set {config['dataset']} has no modality; name some under "
                 "the key 'modalities' (README, 'Your own features'), or run --model=ERM"
             )
-        self.variant_weight = float(config["variant_weight"])
+        chosen = config["variant_weight"]
+        self.register_buffer("rho", torch.tensor(1.0 if chosen == CHOSEN else float(chosen)))
+        self.variant_training_weight = float(config["variant_training_weight"])
         self.invariant_loss_weight = float(config["invariant_loss_weight"])
         self.register_buffer("mask", torch.ones(self.content.dimension))
         self.register_buffer("environment", torch.full((len(dataset.inter_feat),), -1, dtype=torch.long))
@@ -53,6 +58,8 @@ class PaInvRL(FusionRecommender):
             self.variant_projection = nn.Linear(self.content.dimension, self.feature_size, bias=False)
             self.attention = BranchAttention(self.feature_size)
             self.reset_parameters()
+        if one_of("mask_axes", config["mask_axes"], AXES) == "learned":
+            self.content.make_turnable()
 
     @property
     def converts(self) -> bool:
@@ -68,7 +75,7 @@ class PaInvRL(FusionRecommender):
         """Returns ``m + rho (1 - m)`` [D]: contents are compared by their invariant part and rho of the variant one."""
         if self.conversion == "mask":
             return self.mask
-        return self.mask + self.variant_weight * (1 - self.mask)
+        return self.mask + self.rho * (1 - self.mask)
 
     def branches(self) -> tuple[Tensor, Tensor]:
         """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""
@@ -79,11 +86,11 @@ class PaInvRL(FusionRecommender):
         return 2 * share * invariant, 2 * rest * variant
 
     def item_content(self, rho: float | None = None) -> Tensor:
-        """Returns the content part of every item's vector [I, k] at ``rho`` (``variant_weight`` if None)."""
+        """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None)."""
         if not self.converts:
             return self.projection(self.features() * self.mask)
         invariant, variant = self.branches()
-        return invariant + (self.variant_weight if rho is None else rho) * variant
+        return invariant + (self.rho if rho is None else rho) * variant
 
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, Tensor]:
         """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
@@ -91,12 +98,13 @@ class PaInvRL(FusionRecommender):
         if not self.converts:
             return self.ranking_loss(interaction, self.item_content(), dropped)
         invariant, variant = self.branches()
+        full = invariant + self.variant_training_weight * variant
         w = self.invariant_loss_weight
         losses = []
         if w > 0:
             losses.append(w * self.ranking_loss(interaction, invariant, dropped))
         if w < 1:
-            losses.append((1 - w) * self.ranking_loss(interaction, invariant + variant, dropped))
+            losses.append((1 - w) * self.ranking_loss(interaction, full, dropped))
         return tuple(losses) if len(losses) > 1 else losses[0]
 
     @torch.no_grad()
@@ -106,7 +114,7 @@ class PaInvRL(FusionRecommender):
         Propagation is linear, so an item's propagated content is the projection of its propagated features; users,
         ids and the items' norms stay at their present values. The score is then bilinear in projection and mask.
         """
-        content = self.item_content(rho=1.0)
+        content = self.item_content(rho=self.variant_training_weight)
         users, items = self.vectors(content)
         scale = torch.ones(self.n_items, device=self.device)
         if self.temperature:
@@ -115,13 +123,25 @@ class PaInvRL(FusionRecommender):
         _, without_content = self.vectors(torch.zeros_like(content))
         x = self.features()
         _, x = self.propagated(x.new_zeros(self.n_users, x.shape[1]), x)
+        users = users.detach()  # where nothing is propagated these are the parameters themselves
         return FrozenRecommender(
             user_id=users,
             user_feature=users[:, self.embedding_size :],
-            item_id=without_content,
+            item_id=without_content.detach(),
             features=x,
             item_scale=scale,
         )
+
+    @torch.no_grad()
+    def turn(self, bases: list[Tensor]) -> None:
+        """Turns each modality to other axes [D_m, D_m], columns in terms of the present ones; scores stay the same.
+
+        So they do under a mask of ones; any other mask was made for the axes before.
+        """
+        self.content.turn(bases)
+        layers = [self.projection, *([self.variant_projection] if self.conversion == "attention" else [])]
+        for layer in layers:
+            layer.weight.copy_(along(bases, layer.weight))
 
     @torch.no_grad()
     def begin_final(self) -> None:

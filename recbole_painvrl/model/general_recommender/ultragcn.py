@@ -40,3 +40,7 @@ class UltraGCN(FusionRecommender):
         if self.graph_weight:
             loss = loss + self.graph_weight * item_graph_loss(users, items, user, item, self.neighbors, self.omega)
         return loss
+
+    def table_decay(self, table: Tensor) -> float:
+        """Returns the weight decay that adds ``reg_weight |table|^2``: UltraGCN sums over the whole tables."""
+        return 2 * self.reg_weight

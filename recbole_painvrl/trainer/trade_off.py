@@ -1,0 +1,63 @@
+"""One trained PaInvRL at several rho: the IID-OOD trade-off, and the choice of rho on validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+VALIDATION = "valid"  # the loader whose results by environment a row holds as well
+
+
+@contextmanager
+def at_weight(model: Any, rho: float) -> Iterator[None]:
+    """Lets ``model`` score at ``rho`` for a while."""
+    kept = model.rho.clone()
+    model.rho.fill_(rho)
+    model.eval()  # forgets the tables that were made at another rho
+    try:
+        yield
+    finally:
+        model.rho.copy_(kept)
+        model.eval()
+
+
+def trade_off(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]) -> list[dict[str, Any]]:
+    """Evaluates the trainer's model at each of ``weights`` with every loader.
+
+    Returns:
+        One ``{"rho": weight, name of a loader: its result, ...}`` a weight, with the validation set's results by
+        ``environments`` if its interactions say theirs, as in the validation records.
+    """
+    rows = []
+    for rho in weights:
+        row: dict[str, Any] = {"rho": float(rho)}
+        with at_weight(trainer.model, rho):
+            for name, loader in loaders.items():
+                row[name] = trainer.evaluate(loader, load_best_model=False)
+                row |= trainer.environments(loader) if name == VALIDATION else {}
+        rows.append(row)
+    return rows
+
+
+def least_within(scores: Mapping[float, float], tolerance: float, bigger: bool) -> float:
+    """Returns the smallest rho whose score is at most the share ``tolerance`` worse than the best one.
+
+    The most invariant of the practically equal ones: what validation cannot tell apart, the shift may.
+
+    Args:
+        scores: validation score of each rho.
+        tolerance: share of the best score that may be given up.
+        bigger: whether larger scores are better.
+    """
+    best = max(scores.values()) if bigger else min(scores.values())
+    lost = {rho: (best - score if bigger else score - best) for rho, score in scores.items()}
+    return min(rho for rho, loss in lost.items() if loss <= tolerance * abs(best))
+
+
+def choose_weight(
+    trainer: Any, loader: Any, weights: Sequence[float], metric: str, tolerance: float, bigger: bool
+) -> float:
+    """Returns the rho of :func:`least_within` by ``metric`` on the validation set of ``loader``."""
+    rows = trade_off(trainer, {VALIDATION: loader}, weights)
+    return least_within({row["rho"]: row[VALIDATION][metric] for row in rows}, tolerance, bigger)
