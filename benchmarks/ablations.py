@@ -1,0 +1,126 @@
+"""What each part of the method is worth, with honest controls: one table a data set.
+
+    python -m benchmarks.ablations --dataset r1 --set n_environments=3 --set env_level=session \
+        --output results/ablations-r1.md
+    python -m benchmarks.ablations --dataset tiktok --split cold_items --rows full,labels,mask,erm --output FILE
+
+A recipe's name means the simulated set of that recipe and the run's seed. ``--set`` holds for every row. Each row is
+judged at its own rho and, where it has one, at rho = 0. p: paired t-test over users, each value averaged over seeds,
+against the full method, two-sided, not corrected for the number of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from scipy.stats import ttest_rel
+
+from benchmarks.many_runs import markdown, run_all
+from benchmarks.simulated import data_set, mask_cells, spread
+from recbole_painvrl.errors import one_of
+
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "full": ("PaInvRL", {}),
+    "erm": ("without the mask and the environments (ERM)", {"model": "ERM"}),
+    "labels": ("without identification (environments permuted)", {"control": "labels"}),
+    "mask": ("control: mask permuted", {"control": "mask"}),
+    "given": ("given environments", {"env_field": "environment"}),
+    "pareto": ("without Pareto weights (fixed)", {"pareto_solver": "fixed"}),
+    "irm": ("without IRM", {"pareto_bounds": [0, 1]}),
+    "erm_loss": ("without ERM in the mask", {"pareto_bounds": [1, 0]}),
+    "variant": ("without the variant branch", {"convert": "mask"}),
+    "irmv1": ("IRMv1 penalty", {"irm_penalty": "irmv1"}),
+    "vrex": ("V-REx penalty", {"irm_penalty": "vrex"}),
+    "loss": ("normalized by loss", {"pareto_normalize": "loss"}),
+    "loss+": ("normalized by loss and length", {"pareto_normalize": "loss+"}),
+    "none": ("not normalized", {"pareto_normalize": "none"}),
+}
+Runs = list[dict[str, Any]]
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="r1", help="a recipe or a data set")
+    parser.add_argument("--split", help="ood_split of a data set without an OOD test set")
+    parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated")
+    parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    parser.add_argument("--metric", default="NDCG@10")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+def per_user(runs: Runs, test_set: str, metric: str) -> dict[tuple[str, str], float]:
+    """Returns each test user's value; users of different data sets are different users, seeds of one are averaged."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        with np.load(Path(run["folder"]) / "per_user.npz", allow_pickle=False) as arrays:
+            for user, value in zip(arrays[f"{test_set}/users"], arrays[f"{test_set}/{metric}"], strict=True):
+                values.setdefault((run["dataset"], str(user)), []).append(float(value))
+    return {user: mean(found) for user, found in values.items()}
+
+
+def p_value(ours: Runs, theirs: Runs, test_set: str, metric: str) -> str:
+    """Returns the p-value of the paired test, empty for the full method against itself."""
+    if ours is theirs:
+        return ""
+    left, right = per_user(ours, test_set, metric), per_user(theirs, test_set, metric)
+    users = sorted(set(left) & set(right))
+    return f"{ttest_rel([left[user] for user in users], [right[user] for user in users]).pvalue:.2g}"
+
+
+def invariant(run: dict[str, Any], test_set: str, metric: str) -> float:
+    """Returns the result at rho = 0, where the model has one."""
+    rows = [row for row in run.get("trade_off", ()) if row["rho"] == 0]
+    return (rows[0] if rows else run["test_results"])[test_set][metric]
+
+
+def line(label: str, runs: Runs, full: Runs, metric: str, sets: list[str]) -> list[str]:
+    """Returns one row of the table."""
+    cells = [label]
+    for name in sets:
+        cells += [spread([run["test_results"][name][metric] for run in runs]), p_value(full, runs, name, metric)]
+    cells += [spread([invariant(run, name, metric) for run in runs]) for name in sets]
+    return [*cells, *mask_cells(runs), f"{mean(run['seconds_train'] for run in runs):.0f}"]
+
+
+def header(metric: str, sets: list[str]) -> list[str]:
+    """Returns the table's header."""
+    columns = [column for name in sets for column in (f"{name} {metric}", "p")]
+    at_zero = [f"{name} at rho = 0" for name in sets]
+    return ["", *columns, *at_zero, "invariant", "spurious", "AUC (least)", "seconds"]
+
+
+def main() -> None:
+    """Runs all rows and writes the table."""
+    given = arguments()
+    chosen = ["full", *(one_of("--rows", row, tuple(ROWS)) for row in given.rows.split(",") if row != "full")]
+    seeds = [int(seed) for seed in given.seeds.split(",")]
+    base: dict[str, Any] = {"valid_metric": given.metric, "show_progress": False}
+    base |= {"ood_split": given.split} if given.split else {}
+    base |= {"model": "PaInvRL", **dict(pair.split("=", 1) for pair in given.set)}
+    settings = [
+        {**base, **ROWS[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
+        for row in chosen
+        for seed in seeds
+    ]
+    found = run_all(settings, given.jobs)
+    runs = {row: found[number * len(seeds) : (number + 1) * len(seeds)] for number, row in enumerate(chosen)}
+    metric, sets = given.metric.lower(), [name for name in found[0]["test_results"] if ":" not in name]
+    rows = [line(ROWS[row][0], of_row, runs["full"], metric, sets) for row, of_row in runs.items()]
+    keys = " ".join([*(f"--split {given.split}" for _ in (1,) if given.split), *(f"--set {key}" for key in given.set)])
+    text = f"# Ablations on {given.dataset}\n\n{keys}; seeds {given.seeds}: mean ± standard deviation. p: against the "
+    text += "full method, over users, two-sided. seconds: training, one thread.\n\n"
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(text + markdown(header(given.metric, sets), rows))
+    print(given.output.read_text())
+
+
+if __name__ == "__main__":
+    main()
