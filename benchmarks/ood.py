@@ -3,7 +3,8 @@
     python -m benchmarks.ood --recipes r1,r2,rb --labels environment --output results/ood.md
 
 Everything but the number of environments and where they come from is the shipped default. ``--labels environment``
-gives the true labels, ``--labels session`` only the column of sessions. "chosen" is the rho that validation chooses
+gives the true labels, ``--labels session`` only the column of sessions, ``--labels interaction`` nothing.
+"chosen" is the rho that validation chooses
 (``variant_weight: validation``). Ratios are of means over the seeds.
 """
 
@@ -21,7 +22,7 @@ from recbole_painvrl.trainer.trade_off import least_within
 
 METRIC = "ndcg@10"
 TOLERANCE = 0.05  # of variant_tolerance's default
-LABELS = {"environment": {"env_field": "environment"}, "session": {"env_level": "session"}}
+LABELS = {"environment": {"env_field": "environment"}, "session": {"env_level": "session"}, "interaction": {}}
 HEADER = ["model", "IID NDCG@10", "x ERM", "OOD NDCG@10", "x ERM", "rho", "invariant", "spurious", "AUC (least)"]
 Row = dict[str, Any]
 
@@ -87,7 +88,8 @@ def main() -> None:
         for seed in seeds
     ]
     found = run_all(settings, given.jobs)
-    text = [f"# In and out of distribution, {given.labels} given\n\nSeeds {given.seeds}: mean ± standard deviation.\n"]
+    keys = "".join(f", --set {pair}" for pair in given.set)
+    text = [f"# In and out of distribution\n\n--labels {given.labels}{keys}; seeds {given.seeds}: mean ± deviation.\n"]
     for recipe in recipes:
         erm, ours = found[: len(seeds)], found[len(seeds) : 2 * len(seeds)]
         found = found[2 * len(seeds) :]
