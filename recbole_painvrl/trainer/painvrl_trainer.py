@@ -80,7 +80,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         if not self.model.converts:
             return {}
         rows = trade_off(self, loaders, self.config["variant_weights"])
-        return {"variant_weight": float(self.model.rho), "trade_off": rows}
+        return {"variant_weight": round(float(self.model.rho), 6), "trade_off": rows}
 
     def _n_rounds(self, config: Any) -> int:
         """Given environments on an unchanged recommender make every round the same: one of them is enough."""
