@@ -16,11 +16,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-from scipy.stats import ttest_rel
-
+from benchmarks.comparison import Runs, p_value, spread
 from benchmarks.many_runs import markdown, run_all
-from benchmarks.simulated import data_set, mask_cells, spread
+from benchmarks.simulated import data_set, mask_cells
 from recbole_painvrl.errors import one_of
 
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -39,7 +37,6 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "loss+": ("normalized by loss and length", {"pareto_normalize": "loss+"}),
     "none": ("not normalized", {"pareto_normalize": "none"}),
 }
-Runs = list[dict[str, Any]]
 
 
 def arguments() -> argparse.Namespace:
@@ -54,25 +51,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
-
-
-def per_user(runs: Runs, test_set: str, metric: str) -> dict[tuple[str, str], float]:
-    """Returns each test user's value; users of different data sets are different users, seeds of one are averaged."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for run in runs:
-        with np.load(Path(run["folder"]) / "per_user.npz", allow_pickle=False) as arrays:
-            for user, value in zip(arrays[f"{test_set}/users"], arrays[f"{test_set}/{metric}"], strict=True):
-                values.setdefault((run["dataset"], str(user)), []).append(float(value))
-    return {user: mean(found) for user, found in values.items()}
-
-
-def p_value(ours: Runs, theirs: Runs, test_set: str, metric: str) -> str:
-    """Returns the p-value of the paired test, empty for the full method against itself."""
-    if ours is theirs:
-        return ""
-    left, right = per_user(ours, test_set, metric), per_user(theirs, test_set, metric)
-    users = sorted(set(left) & set(right))
-    return f"{ttest_rel([left[user] for user in users], [right[user] for user in users]).pvalue:.2g}"
 
 
 def invariant(run: dict[str, Any], test_set: str, metric: str) -> float:

@@ -16,12 +16,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import yaml
+
+from benchmarks.comparison import spread
 from benchmarks.many_runs import markdown, run_all
-from benchmarks.simulated import data_set, mask_cells, spread
+from benchmarks.simulated import data_set, mask_cells
 from recbole_painvrl.trainer.trade_off import least_within
 
 METRIC = "ndcg@10"
-TOLERANCE = 0.05  # of variant_tolerance's default
 LABELS = {"environment": {"env_field": "environment"}, "session": {"env_level": "session"}, "interaction": {}}
 HEADER = ["model", "IID NDCG@10", "x ERM", "OOD NDCG@10", "x ERM", "rho", "invariant", "spurious", "AUC (least)"]
 Row = dict[str, Any]
@@ -46,8 +48,9 @@ def at(rho: float) -> Callable[[dict[str, Any]], Row]:
 
 def chosen(run: dict[str, Any]) -> Row:
     """Returns the trade-off's row that validation chooses."""
+    tolerance = yaml.safe_load((Path(run["folder"]) / "config.yaml").read_text())["variant_tolerance"]
     scores = {row["rho"]: row["valid"][METRIC] for row in run["trade_off"]}
-    return at(least_within(scores, TOLERANCE, True))(run)
+    return at(least_within(scores, tolerance, True))(run)
 
 
 def erm_row(run: dict[str, Any]) -> Row:

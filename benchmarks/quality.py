@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-import numpy as np
-from scipy.stats import ttest_rel
-
+from benchmarks.comparison import p_value, spread
 from benchmarks.many_runs import markdown, run_all
 
 ROWS = {
@@ -39,35 +37,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def spread(values: list[float]) -> str:
-    """Returns mean and standard deviation over the seeds."""
-    return f"{mean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
-
-
-def per_user(runs: list[dict[str, Any]], metric: str) -> dict[str, float]:
-    """Returns each test user's value, averaged over the runs."""
-    values: dict[str, list[float]] = {}
-    for run in runs:
-        arrays = np.load(Path(run["folder"]) / "per_user.npz", allow_pickle=False)
-        for user, value in zip(arrays["test/users"], arrays[f"test/{metric}"], strict=True):
-            values.setdefault(str(user), []).append(float(value))
-    return {user: mean(found) for user, found in values.items()}
-
-
-def p_value(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], metric: str) -> str:
-    """Returns the p-value of the paired test, empty for a model against itself."""
-    if ours is theirs:
-        return ""
-    left, right = per_user(ours, metric), per_user(theirs, metric)
-    users = sorted(set(left) & set(right))
-    return f"{ttest_rel([left[user] for user in users], [right[user] for user in users]).pvalue:.2g}"
-
-
 def row(label: str, runs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
     """Returns a model's line of the table."""
     cells = [label]
     for metric in METRICS:
-        cells += [spread([run["test_results"]["test"][metric] for run in runs]), p_value(ours, runs, metric)]
+        cells += [spread([run["test_results"]["test"][metric] for run in runs]), p_value(ours, runs, "test", metric)]
     for group in ("warm", "cold"):
         groups = [run.get("test_groups", {}).get("test", {}).get(group) for run in runs]
         cells.append(f"{mean(found['recall@20'] for found in groups):.4f}" if all(groups) else "")

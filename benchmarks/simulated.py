@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison import spread
 from recbole_painvrl.simulate import RECIPES, simulate
 
 DATA = Path("dataset")
@@ -46,12 +47,6 @@ def auc(found: dict[str, np.ndarray]) -> float:
     """Returns the probability that an invariant dimension has the larger mask than a spurious one, ties half."""
     difference = found["invariant"][:, None] - found["spurious"][None, :]
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
-
-
-def spread(values: Sequence[float], digits: int = 4) -> str:
-    """Returns mean and standard deviation over the seeds."""
-    deviation = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{mean(values):.{digits}f}{deviation}"
 
 
 def mask_cells(runs: Sequence[dict[str, Any]]) -> list[str]:

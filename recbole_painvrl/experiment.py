@@ -140,7 +140,8 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
     score, valid = trainer.fit(data.train, data.valid, verbose=verbose, saved=saved, show_progress=show)
-    tested = _test(config, run, data, trainer, saved, groupings)
+    loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
+    tested = _test(run, data, trainer, saved, groupings, loaders)
     trainer.write_artifacts(run)
     result = {
         **_identity(config),
@@ -150,7 +151,7 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
         "best_valid_result": valid,
         "test_result": tested["test_results"]["test"],
         **tested,
-        **trainer.further_results(_whole_sets(config, data)),
+        **trainer.further_results(_whole_sets(data.valid, trainer, loaders)),
         "epochs": len(trainer.train_loss_dict),
         "seconds_train": round(trainer.seconds_train, 3),
         "seconds_eval": round(trainer.seconds_eval, 3),
@@ -179,14 +180,13 @@ def _identity(config: Config) -> dict[str, Any]:
 
 
 def _test(
-    config: Config, run: RunFolder, data: Prepared, trainer: Any, saved: bool, groupings: Groupings
+    run: RunFolder, data: Prepared, trainer: Any, saved: bool, groupings: Groupings, loaders: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Evaluates the best model on every test set and part of one, and stores the values of each user.
 
     Returns:
         ``test_results`` of whole sets, ``test_groups`` of their warm and cold parts, ``gap`` and ``groups``.
     """
-    loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
     tests: dict[str, Any] = {}
     parts: dict[str, dict[str, Any]] = {}
     groups: dict[str, dict[str, Any]] = {}
@@ -218,11 +218,9 @@ def _groups(trainer: Any, groupings: Groupings, part: Any) -> dict[str, Any]:
     return {} if lists is None else {one.name: trainer.groups(one) for one in groupings.of(part, lists)}
 
 
-def _whole_sets(config: Config, data: Prepared) -> dict[str, Any]:
-    further = further_test_loaders(config, data.dataset, data.train, data.valid)
-    whole = {name: loader for name, loader in further.items() if ":" not in name}
-    validation = further_validation_loaders(config, data.dataset, data.train, data.valid)
-    return {"valid": data.valid, **validation, "test": data.test, **whole}
+def _whole_sets(valid: Any, trainer: Any, tests: Mapping[str, Any]) -> dict[str, Any]:
+    whole = {name: loader for name, loader in tests.items() if ":" not in name}
+    return {"valid": valid, **trainer.further_valid, **whole}
 
 
 def _sizes(part: Any) -> dict[str, int]:
