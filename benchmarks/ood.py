@@ -50,7 +50,7 @@ def chosen(run: dict[str, Any]) -> Row:
     """Returns the trade-off's row that validation chooses."""
     tolerance = yaml.safe_load((Path(run["folder"]) / "config.yaml").read_text())["variant_tolerance"]
     scores = {row["rho"]: row["valid"][METRIC] for row in run["trade_off"]}
-    return at(least_within(scores, tolerance, True))(run)
+    return at(least_within(scores, tolerance, True, run["plain_valid_score"]))(run)
 
 
 def erm_row(run: dict[str, Any]) -> Row:

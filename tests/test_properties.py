@@ -20,6 +20,7 @@ from recbole_painvrl.model.fusion_recommender import BACKBONES, NEW_ITEMS
 from recbole_painvrl.model.general_recommender.painvrl import AXES, CONVERSIONS
 from recbole_painvrl.model.objective import LOSSES
 from recbole_painvrl.trainer.rounds import CHOICES as STAGE_CHOICES
+from recbole_painvrl.utils import model_names
 
 ROOT = Path(__file__).resolve().parent.parent
 PROPERTIES = ROOT / "properties"
@@ -82,12 +83,15 @@ def accepts(key: str, value: Any) -> bool:
     return fits(value)
 
 
+WORDS = ("validation", "feature", "modality", "some other word")
+
 RANGES: dict[str, Callable[[str], bool]] = {
     "at least 0": lambda key: accepts(key, 0) and not accepts(key, -1),
     "at least 1": lambda key: accepts(key, 1) and not accepts(key, 0),
     "at least 2": lambda key: accepts(key, 2) and not accepts(key, 1),
     "above 0": lambda key: accepts(key, 1) and not accepts(key, 0),
     "0 to 1": lambda key: accepts(key, 0) and accepts(key, 1) and not accepts(key, -0.5) and not accepts(key, 1.5),
+    "a dict": lambda key: accepts(key, {}) and not accepts(key, []),
     "true, false": lambda key: accepts(key, True) and accepts(key, False) and not accepts(key, 1),
 }
 
@@ -96,8 +100,9 @@ RANGES: dict[str, Callable[[str], bool]] = {
 def test_the_range_in_readme_is_the_one_that_is_checked(key: str) -> None:
     values = TABLE[key]["values"]
     assert accepts(key, None) == ("`~`" in values)
-    assert values == "a column, `~`" or accepts(key, "validation") == ("`validation`" in values)
-    stated = values.removesuffix(", `~`").removesuffix(", `validation`").split(";")[0]
+    words = set(re.findall(r"`([^`~]+)`", values))
+    assert values == "a column, `~`" or {word for word in WORDS if accepts(key, word)} == words
+    stated = re.split(r", `|;", values)[0]
     if stated in RANGES:
         assert RANGES[stated](key), f"{key}: README says {values}"
     else:
@@ -132,8 +137,15 @@ TUNED = sorted((PROPERTIES / "tuned").glob("*/*.yaml"))
 DATASETS = sorted((PROPERTIES / "dataset").glob("*.yaml"))
 
 
+def baselines() -> set[str]:
+    """Returns our other models, which test_baseline_properties.py checks."""
+    package = ROOT / "recbole_painvrl" / "model" / "general_recommender"
+    own = {path.stem for path in package.glob("[!_]*.py")}
+    return {name for name in model_names() if name.lower() in own} - set(MODELS)
+
+
 def test_every_properties_file_is_where_it_is_read() -> None:
-    models = [PROPERTIES / "model" / f"{model}.yaml" for model in MODELS]
+    models = [PROPERTIES / "model" / f"{model}.yaml" for model in [*MODELS, *baselines()]]
     assert sorted(PROPERTIES.rglob("*.*")) == sorted([PROPERTIES / "overall.yaml", *models, *TUNED, *DATASETS])
 
 

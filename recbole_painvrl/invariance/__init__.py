@@ -1,6 +1,6 @@
 """Invariant representations by Pareto weights, on plain tensors: environments, penalties, Pareto steps and masks.
 
-Needs torch alone. One round, from a trained recommender (frozen tables and the projection of its features)::
+Needs torch and scipy alone. One round, from a trained recommender (frozen tables and the projection of its features)::
 
     frozen = FrozenRecommender(user_id, user_feature, item_id, features)
     found = identify_environments(frozen, interactions, projection, generator, groups=sessions)
@@ -18,6 +18,7 @@ from .control import Control, permuted_control
 from .environments import ASSIGNMENTS, METHODS, Environments, EnvironmentSettings, identify_environments
 from .estimate import ESTIMATES
 from .frozen import FrozenRecommender, score_unit
+from .groups import correlated_groups, modality_groups
 from .heterogeneity import Heterogeneity, find_heterogeneity
 from .losses import BPRLoss, EnvironmentBatch, PairLoss, PairTerms, SoftmaxLoss, UltraGCNLoss
 from .mask import MaskResult, MaskSettings, generate_mask
@@ -59,6 +60,7 @@ __all__ = [
     "ParetoStep",
     "SoftmaxLoss",
     "UltraGCNLoss",
+    "correlated_groups",
     "draw_candidates",
     "environment_terms",
     "find_heterogeneity",
@@ -69,6 +71,7 @@ __all__ = [
     "learn_basis",
     "least_norm_weight",
     "mean_risk_gradients",
+    "modality_groups",
     "pareto_step",
     "permuted_control",
     "risk_variance",

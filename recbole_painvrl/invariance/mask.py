@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .estimate import RunningSquare, estimated
 from .frozen import FrozenRecommender, score_unit
+from .groups import pooled
 from .losses import PairLoss
 from .pareto import ParetoSettings, ParetoStep, pareto_step
 from .penalty import PENALTIES, environment_terms, mean_risk_gradients
@@ -91,6 +92,7 @@ def generate_mask(
     generator: torch.Generator,
     settings: MaskSettings | None = None,
     callback: Callable[[dict[str, float]], None] | None = None,
+    groups: Tensor | None = None,
 ) -> MaskResult:
     """Looks for the mask under which environments agree and the ranking stays good.
 
@@ -102,6 +104,7 @@ def generate_mask(
         generator: Source of every random number.
         settings: How to look.
         callback: Called with each row of the history.
+        groups: [D] group of each column, counted from 0: columns of a group share one gate. None gives each its own.
 
     Returns:
         The mask ``clip(mu + 1/2, 0, 1)`` after the last step, its projection and the history.
@@ -109,7 +112,7 @@ def generate_mask(
     Raises:
         ValueError: Fewer than two environments have a row.
     """
-    search = _Search(frozen.folded(), interactions, labels, loss, generator, settings or MaskSettings())
+    search = _Search(frozen.folded(), interactions, labels, loss, generator, settings or MaskSettings(), groups)
     history: list[dict[str, float]] = []
     while not search.finished():
         history.append(search.step())
@@ -129,6 +132,7 @@ class _Search:
         loss: PairLoss,
         generator: torch.Generator,
         settings: MaskSettings,
+        groups: Tensor | None,
     ) -> None:
         """Starts from a half-open gate and a small random projection."""
         present, labels = torch.unique(labels, return_inverse=True)
@@ -142,7 +146,9 @@ class _Search:
         whole = self.sampler.whole and not 0 < (settings.n_candidates or 0) < frozen.n_items
         self.memory = RunningSquare("batch" if whole else settings.estimate, settings.smoothing)
         table = frozen.features
-        self.mu = torch.zeros(table.shape[1], dtype=table.dtype, device=table.device)
+        self.groups = None if groups is None else groups.to(table.device)
+        self.n_gates = table.shape[1] if groups is None else int(groups.max()) + 1
+        self.mu = torch.zeros(self.n_gates, dtype=table.dtype, device=table.device)
         blank = table.new_zeros(frozen.user_feature.shape[1], table.shape[1])
         self.projection = settings.initial_scale * standard_normal(blank, generator)
         self.optimizer = torch.optim.Adam([self.mu, self.projection], lr=settings.learning_rate)
@@ -154,7 +160,11 @@ class _Search:
 
     def mask(self) -> Tensor:
         """The gate without noise, [D]."""
-        return (self.mu + 0.5).clamp(0, 1)
+        return self._of_columns((self.mu + 0.5).clamp(0, 1))
+
+    def _of_columns(self, gates: Tensor) -> Tensor:
+        """Each column's own gate [D]."""
+        return gates if self.groups is None else gates[self.groups]
 
     def finished(self) -> bool:
         """Whether the steps are used up, the gradients oppose each other, or the mask stands still."""
@@ -168,7 +178,8 @@ class _Search:
         """Moves the mask along the common direction and the projection along the risk; returns the history's row."""
         gate, open_gate = self._noisy_gate()
         irm, erm, on_gate, risk_on_gate, on_projection = self._gradients(gate)
-        pareto = pareto_step(on_gate * open_gate, risk_on_gate * open_gate, (irm, erm), self.settings.pareto)
+        by_gate = [pooled(on, self.groups, self.n_gates) * open_gate for on in (on_gate, risk_on_gate)]
+        pareto = pareto_step(*by_gate, (irm, erm), self.settings.pareto)
         self.mu.grad = pareto.direction
         self.projection.grad = on_projection + self.decay * self.projection
         self.optimizer.step()
@@ -177,9 +188,10 @@ class _Search:
         return self._row(erm, irm, pareto)
 
     def _noisy_gate(self) -> tuple[Tensor, Tensor]:
-        """The gate ``clip(mu + sigma * noise + 1/2, 0, 1)`` [D] and where it is not clipped."""
+        """The columns' gates ``clip(mu + sigma * noise + 1/2, 0, 1)`` [D], and which gates [G] are not clipped."""
         position = self.mu + self.settings.sigma * standard_normal(self.mu, self.generator) + 0.5
-        return position.clamp(0, 1).requires_grad_(), ((position > 0) & (position < 1)).to(position.dtype)
+        gates = self._of_columns(position.clamp(0, 1))
+        return gates.detach().requires_grad_(), ((position > 0) & (position < 1)).to(position.dtype)
 
     def _gradients(self, gate: Tensor) -> tuple[float, float, Tensor, Tensor, Tensor]:
         """Penalty, risk, their gradients by the gate [D], and the risk's by the projection [k, D]."""

@@ -140,6 +140,10 @@ class ContentFeatures(nn.Module):
         self.register_buffer("dense", _side_by_side(dense), persistent=False)
         self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Returns the columns ``[start, stop)`` of each modality."""
+        return [(block.start, block.stop) for block in self.blocks]
+
     def make_turnable(self) -> None:
         """Gives each modality axes of its own, which :meth:`turn` changes and which are stored with the model."""
         self.turnable = True

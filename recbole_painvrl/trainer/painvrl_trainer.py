@@ -11,7 +11,7 @@ from recbole.utils import set_color
 
 from recbole_painvrl import checkpoint
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
+from recbole_painvrl.model.general_recommender.painvrl import CHOSEN, WARM_UP
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
@@ -23,8 +23,11 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     With ``refit_each_round`` the converted recommender is trained for ``warmup_epochs`` between one round and the next.
     Everything before the final training is preparation: it neither stops early nor counts as the best model.
-    With ``variant_weight: validation`` the final model's rho is chosen on the validation set when training is over.
+    With ``variant_weight: validation`` the final model's rho is chosen on the validation set when training is over, and
+    the warm-up's best validation score, :attr:`plain_score`, is what its price is measured by.
     """
+
+    rounds_class: type[Rounds] = Rounds
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
@@ -37,7 +40,8 @@ class PaInvRLTrainer(MultimodalTrainer):
                 f"(warmup_epochs {self.warmup_epochs}, n_rounds {self.n_rounds}, refit_each_round {self.refits}), "
                 f"but got {self.epochs}"
             )
-        self.rounds = Rounds(config, model)
+        self.rounds = self.rounds_class(config, model)
+        self.plain_score: float | None = None
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
         """Trains as every trainer here does, then settles rho where it is left to validation."""
@@ -57,12 +61,14 @@ class PaInvRLTrainer(MultimodalTrainer):
             self.config["valid_metric"].lower(),
             float(self.config["variant_tolerance"]),
             self.valid_metric_bigger,
+            self.plain_score,
         )
         self.model.rho.fill_(rho)
         result = self.evaluate(valid_data, load_best_model=False)
         self.best_valid_score, self.best_valid_result = float(result[self.config["valid_metric"].lower()]), result
         further = self.beside_validation(valid_data)
-        self.record("chosen", variant_weight=rho, score=self.best_valid_score, result=result, **further)
+        chosen = {"variant_weight": rho, "plain_score": self.plain_score, "score": self.best_valid_score}
+        self.record("chosen", **chosen, result=result, **further)
         self.logger.info(set_color("variant_weight", "green") + f" chosen on validation: {rho}")
         if self._keeps_last:
             self._store_choice()
@@ -76,11 +82,15 @@ class PaInvRLTrainer(MultimodalTrainer):
         checkpoint.save(self.saved_model_file, state)
 
     def further_results(self, loaders: dict[str, Any]) -> dict[str, Any]:
-        """Returns the final rho, and under ``trade_off`` every set's result at each of ``variant_weights``."""
+        """Returns the final rho, the warm-up's score, and every set's result at each of ``variant_weights``."""
         if not self.model.converts:
             return {}
         rows = trade_off(self, loaders, self.config["variant_weights"])
-        return {"variant_weight": round(float(self.model.rho), 6), "trade_off": rows}
+        return {
+            "variant_weight": round(float(self.model.rho), 6),
+            "plain_valid_score": self.plain_score,
+            "trade_off": rows,
+        }
 
     def _n_rounds(self, config: Any) -> int:
         """Given environments on an unchanged recommender make every round the same: one of them is enough."""
@@ -111,6 +121,7 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""
+        self._note_plain_score()
         due = self.rounds_before(epoch_idx)
         for number in due:
             self._run_round(number, train_data.dataset)
@@ -119,6 +130,21 @@ class PaInvRLTrainer(MultimodalTrainer):
             self.optimizer = self._build_optimizer()
         if epoch_idx <= self.final_epoch and self.n_rounds:
             self._forget_best()
+
+    def _note_plain_score(self) -> None:
+        """Keeps the best validation score of the recommender before any round."""
+        if self.n_rounds and self.best_valid_result is not None and self.model.stage == WARM_UP:
+            scores = [float(self.best_valid_score), *(() if self.plain_score is None else (self.plain_score,))]
+            self.plain_score = max(scores) if self.valid_metric_bigger else min(scores)
+
+    def trainer_state(self) -> dict[str, Any]:
+        """Returns what every trainer keeps, and the warm-up's score."""
+        return {**super().trainer_state(), "plain_score": self.plain_score}
+
+    def load_trainer_state(self, state: dict[str, Any]) -> None:
+        """Takes up the state of :meth:`trainer_state`."""
+        super().load_trainer_state(state)
+        self.plain_score = state["plain_score"]
 
     def _forget_best(self) -> None:
         self.cur_step = 0

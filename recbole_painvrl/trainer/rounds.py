@@ -25,14 +25,17 @@ from recbole_painvrl.invariance import (
     EnvironmentSettings,
     FrozenRecommender,
     Interactions,
+    MaskResult,
     MaskSettings,
     PairLoss,
     ParetoSettings,
     SoftmaxLoss,
     UltraGCNLoss,
+    correlated_groups,
     generate_mask,
     identify_environments,
     learn_basis,
+    modality_groups,
     permuted_control,
 )
 from recbole_painvrl.invariance.control import Z_SCORE
@@ -70,6 +73,8 @@ class Rounds:
         self.seed = int(config["seed"])
         for key, known in CHOICES.items():
             one_of(key, config[key], known)
+        if config["control"] == "mask" and config["mask_groups"] == "modality":
+            raise UserError("control: mask permutes within each modality, where mask_groups: modality has one value")
         try:
             self.environment_settings = self._environment_settings()
             self.mask_settings = self._mask_settings()
@@ -223,15 +228,7 @@ class Rounds:
         """
         try:
             with progress(f"Mask {number:>6}", self.mask_settings.steps, show_progress) as step:
-                found = generate_mask(
-                    self._turned(number, dataset) if self.model.content.turnable else self.model.frozen(),
-                    interactions(dataset, self.model.device),
-                    self.model.environment,
-                    self.loss(dataset),
-                    generator(self.seed, f"mask {number}"),
-                    self.mask_settings,
-                    step,
-                )
+                found = self._search_mask(number, dataset, step)
         except ValueError as error:
             raise UserError(f"mask generation: {error}") from error
         self.model.mask.copy_(self._final(found.mask))
@@ -245,6 +242,22 @@ class Rounds:
             "history": found.history,
         }
 
+    def _search_mask(self, number: int, dataset: Any, step: Callable[[dict], object]) -> MaskResult:
+        frozen = self._turned(number, dataset) if self.model.content.turnable else self.model.frozen()
+        pairs, source = interactions(dataset, self.model.device), generator(self.seed, f"mask {number}")
+        loss, settings, groups = self.loss(dataset), self.mask_settings, self._gate_groups()
+        return generate_mask(frozen, pairs, self.model.environment, loss, source, settings, step, groups)
+
+    def _gate_groups(self) -> Tensor | None:
+        """Returns the group of each column that ``mask_groups`` makes of the items' own features, None for no groups."""
+        groups = self.config["mask_groups"]
+        if groups == "feature":
+            return None
+        blocks = self.model.content.ranges()
+        if groups == "modality":
+            return modality_groups(blocks)
+        return correlated_groups(self.model.features().detach(), blocks, int(groups))
+
     def _turned(self, number: int, dataset: Any) -> FrozenRecommender:
         """Turns the model to axes along which environments differ or agree; returns its frozen tables along them."""
         frozen = self.model.frozen()
@@ -254,7 +267,7 @@ class Rounds:
             self.model.environment,
             self.model.projection.weight.detach(),
             self.loss(dataset),
-            [(block.start, block.stop) for block in self.model.content.blocks],
+            self.model.content.ranges(),
             generator(self.seed, f"axes {number}"),
         )
         self.model.turn(bases)
@@ -265,8 +278,7 @@ class Rounds:
         mask = mask if threshold is None else (mask >= threshold).to(mask.dtype)
         if self.config["control"] != "mask":
             return mask
-        blocks = [(block.start, block.stop) for block in self.model.content.blocks]
-        return permuted_mask(mask, blocks, generator(self.seed, "permuted mask"))
+        return permuted_mask(mask, self.model.content.ranges(), generator(self.seed, "permuted mask"))
 
 
 def _warn(number: int, seen: Mapping[str, Any]) -> None:

@@ -40,24 +40,36 @@ def trade_off(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]
     return rows
 
 
-def least_within(scores: Mapping[float, float], tolerance: float, bigger: bool) -> float:
-    """Returns the smallest rho whose score is at most the share ``tolerance`` worse than the best one.
+def least_within(
+    scores: Mapping[float, float], tolerance: float, bigger: bool, reference: float | None = None
+) -> float:
+    """Returns the smallest rho whose score is at most the share ``tolerance`` worse than the reference.
 
-    The most invariant of the practically equal ones: what validation cannot tell apart, the shift may.
+    That is the most invariant model whose price within the distribution is still acceptable. If every score is worse,
+    the best one's rho is returned.
 
     Args:
         scores: validation score of each rho.
-        tolerance: share of the best score that may be given up.
+        tolerance: share of the reference that may be given up.
         bigger: whether larger scores are better.
+        reference: score of the recommender without the modules; the best of ``scores`` if None.
     """
     best = max(scores.values()) if bigger else min(scores.values())
-    lost = {rho: (best - score if bigger else score - best) for rho, score in scores.items()}
-    return min(rho for rho, loss in lost.items() if loss <= tolerance * abs(best))
+    goal = best if reference is None else reference
+    limit = goal - tolerance * abs(goal) if bigger else goal + tolerance * abs(goal)
+    limit = min(limit, best) if bigger else max(limit, best)
+    return min(rho for rho, score in scores.items() if (score >= limit if bigger else score <= limit))
 
 
 def choose_weight(
-    trainer: Any, loader: Any, weights: Sequence[float], metric: str, tolerance: float, bigger: bool
+    trainer: Any,
+    loader: Any,
+    weights: Sequence[float],
+    metric: str,
+    tolerance: float,
+    bigger: bool,
+    reference: float | None = None,
 ) -> float:
     """Returns the rho of :func:`least_within` by ``metric`` on the validation set of ``loader``."""
     rows = trade_off(trainer, {VALIDATION: loader}, weights)
-    return least_within({row["rho"]: row[VALIDATION][metric] for row in rows}, tolerance, bigger)
+    return least_within({row["rho"]: row[VALIDATION][metric] for row in rows}, tolerance, bigger, reference)

@@ -247,3 +247,16 @@ def test_learned_axes_turn_the_model_before_the_mask(folder: Path) -> None:
     assert not torch.allclose(axes.abs(), torch.eye(len(axes)), atol=1e-3)
     torch.testing.assert_close(found.model.content(), plain @ axes, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.model.projection.weight.detach(), weight @ axes, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("groups", "most"), [("modality", 1), (2, 2)])
+def test_columns_of_a_group_share_a_gate(folder: Path, groups: str | int, most: int) -> None:
+    found, dataset = rounds_on(folder, env_field="environment", mask_groups=groups, mask_steps=5)
+    found.identify(0, dataset, show_progress=False)
+    made = found.generate_mask(0, dataset, show_progress=False)
+    assert all(1 <= len(set(values)) <= most for values in made["values"].values())
+
+
+def test_a_mask_of_one_value_cannot_be_permuted(folder: Path) -> None:
+    with pytest.raises(UserError, match="mask_groups: modality"):
+        rounds_on(folder, control="mask", mask_groups="modality")

@@ -96,6 +96,15 @@ def test_smaller_scores_may_be_the_better_ones(tolerance: float, expected: float
     assert least_within({0.0: 3.0, 0.2: 2.2, 0.6: 2.0, 1.0: 2.5}, tolerance, bigger=False) == expected
 
 
+@pytest.mark.parametrize(("reference", "expected"), [(0.5, 0.0), (0.625, 0.2), (0.7, 1.0), (2.0, 1.0)])
+def test_the_price_is_measured_by_the_recommender_without_the_modules(reference: float, expected: float) -> None:
+    """Whoever is a fifth worse than the reference still goes; where all are worse, the best one does."""
+    scores = {0.0: 0.45, 0.2: 0.5, 0.6: 0.54, 1.0: 0.6}
+    assert least_within(scores, 0.2, bigger=True, reference=reference) == expected
+    losses = {rho: -score for rho, score in scores.items()}
+    assert least_within(losses, 0.2, bigger=False, reference=-reference) == expected
+
+
 def test_negative_scores_have_a_tolerance_too() -> None:
     scores = {0.0: -2.1, 1.0: -2.0}
     assert least_within(scores, 0.06, bigger=True) == 0.0
@@ -160,7 +169,9 @@ def test_a_run_chooses_its_rho_and_says_so(finished: RunFolder) -> None:
     result = finished.read_json("result.json")
     rows = {row["rho"]: row for row in result["trade_off"]}
     assert list(rows) == WEIGHTS
-    expected = least_within({rho: row["valid"]["ndcg@3"] for rho, row in rows.items()}, 0.3, bigger=True)
+    plain = max(record["score"] for record in finished.records("valid") if record["epoch"] < 1)
+    assert result["plain_valid_score"] == plain
+    expected = least_within({rho: row["valid"]["ndcg@3"] for rho, row in rows.items()}, 0.3, True, plain)
     assert expected != 1.0  # or else nothing was chosen
     assert result["variant_weight"] == pytest.approx(expected)
     assert result["best_valid_result"] == rows[expected]["valid"]
