@@ -2,9 +2,11 @@
 
     python -m benchmarks.ablations --dataset r1 --set n_environments=3 --set env_level=session \
         --output results/ablations-r1.md
-    python -m benchmarks.ablations --dataset tiktok --split cold_items --rows full,labels,mask,erm --output FILE
+    python -m benchmarks.ablations --dataset tiktok --rows full,labels,mask,erm --split none --split cold_items \
+        --split "{kind: group, field: gender, values: [F]}" --output FILE
 
-A recipe's name means the simulated set of that recipe and the run's seed. ``--set`` holds for every row. Each row is
+A recipe's name means the simulated set of that recipe and the run's seed. Each ``--split`` (``ood_split``; none: the
+data set's own sets) has a table of its own, of recommenders trained on it. ``--set`` holds for every row. Each row is
 judged at its own rho and, where it has one, at rho = 0. p: paired t-test over users, each value averaged over seeds,
 against the full method, two-sided, not corrected for the number of rows.
 """
@@ -15,6 +17,8 @@ import argparse
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import yaml
 
 from benchmarks.comparison import Runs, p_value, spread
 from benchmarks.many_runs import markdown, run_all
@@ -43,7 +47,7 @@ def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="r1", help="a recipe or a data set")
-    parser.add_argument("--split", help="ood_split of a data set without an OOD test set")
+    parser.add_argument("--split", action="append", help="none, or an ood_split as in YAML; may come several times")
     parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
@@ -75,28 +79,42 @@ def header(metric: str, sets: list[str]) -> list[str]:
     return ["", *columns, *at_zero, "invariant", "spurious", "AUC (least)", "seconds"]
 
 
+def of_split(split: str) -> dict[str, Any]:
+    """Returns the key that makes a split, none for the data set's own sets."""
+    return {} if split == "none" else {"ood_split": yaml.safe_load(split)}
+
+
+def section(title: str, runs: dict[str, Runs], metric: str) -> str:
+    """Returns the table of one split, under its title where there are several."""
+    sets = [name for name in runs["full"][0]["test_results"] if ":" not in name]
+    rows = [line(ROWS[row][0], of_row, runs["full"], metric.lower(), sets) for row, of_row in runs.items()]
+    return title + markdown(header(metric, sets), rows)
+
+
 def main() -> None:
-    """Runs all rows and writes the table."""
+    """Runs all rows of all splits and writes their tables."""
     given = arguments()
+    splits = given.split or ["none"]
     chosen = ["full", *(one_of("--rows", row, tuple(ROWS)) for row in given.rows.split(",") if row != "full")]
     seeds = [int(seed) for seed in given.seeds.split(",")]
     base: dict[str, Any] = {"valid_metric": given.metric, "show_progress": False}
-    base |= {"ood_split": given.split} if given.split else {}
     base |= {"model": "PaInvRL", **dict(pair.split("=", 1) for pair in given.set)}
     settings = [
-        {**base, **ROWS[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
+        {**base, **of_split(split), **ROWS[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
+        for split in splits
         for row in chosen
         for seed in seeds
     ]
     found = run_all(settings, given.jobs)
-    runs = {row: found[number * len(seeds) : (number + 1) * len(seeds)] for number, row in enumerate(chosen)}
-    metric, sets = given.metric.lower(), [name for name in found[0]["test_results"] if ":" not in name]
-    rows = [line(ROWS[row][0], of_row, runs["full"], metric, sets) for row, of_row in runs.items()]
-    keys = " ".join([*(f"--split {given.split}" for _ in (1,) if given.split), *(f"--set {key}" for key in given.set)])
-    text = f"# Ablations on {given.dataset}\n\n{keys}; seeds {given.seeds}: mean ± standard deviation. p: against the "
-    text += "full method, over users, two-sided. seconds: training, one thread.\n\n"
+    cells = iter([found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))])
+    keys = "".join(f"--set {key}, " for key in given.set)
+    text = f"# Ablations on {given.dataset}\n\n{keys}seeds {given.seeds}: mean ± standard deviation. p: against the "
+    text += "full method, over users, two-sided. seconds: training, one thread.\n"
+    for split in splits:
+        title = f"\n## {split}\n\n" if given.split else "\n"
+        text += section(title, {row: next(cells) for row in chosen}, given.metric)
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + markdown(header(given.metric, sets), rows))
+    given.output.write_text(text)
     print(given.output.read_text())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 VALIDATION = "valid"  # the loader whose results by environment a row holds as well
@@ -23,13 +24,13 @@ def at_weight(model: Any, rho: float) -> Iterator[None]:
 
 
 def trade_off(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]) -> list[dict[str, Any]]:
-    """Evaluates the trainer's model at each of ``weights`` with every loader.
+    """Evaluates the trainer's model at each of ``weights`` with every loader; its time counts as evaluation.
 
     Returns:
         One ``{"rho": weight, name of a loader: its result, ...}`` a weight, with the validation set's results by
         ``environments`` if its interactions say theirs, as in the validation records.
     """
-    rows = []
+    rows, started = [], perf_counter()
     for rho in weights:
         row: dict[str, Any] = {"rho": float(rho)}
         with at_weight(trainer.model, rho):
@@ -37,6 +38,7 @@ def trade_off(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]
                 row[name] = trainer.evaluate(loader, load_best_model=False)
                 row |= trainer.environments(loader) if name == VALIDATION else {}
         rows.append(row)
+    trainer.seconds_eval += perf_counter() - started
     return rows
 
 
