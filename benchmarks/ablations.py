@@ -20,10 +20,10 @@ from typing import Any
 
 import yaml
 
-from benchmarks.comparison import Runs, p_value, spread
 from benchmarks.many_runs import markdown, run_all
 from benchmarks.simulated import data_set, mask_cells
 from recbole_painvrl.errors import one_of
+from recbole_painvrl.report.significance import Runs, p_value, spread
 
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "full": ("PaInvRL", {}),

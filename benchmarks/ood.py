@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.comparison import spread
 from benchmarks.many_runs import markdown, run_all
 from benchmarks.simulated import data_set, mask_cells
+from recbole_painvrl.report.significance import spread
 from recbole_painvrl.trainer.trade_off import least_within
 
 METRIC = "ndcg@10"

@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.comparison import p_value, spread
 from benchmarks.many_runs import markdown, run_all
+from recbole_painvrl.report.significance import p_value, spread
 
 ROWS = {
     "PaInvRL": {"model": "PaInvRL"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.comparison import spread
+from recbole_painvrl.report.significance import spread
 from recbole_painvrl.simulate import RECIPES, simulate
 
 DATA = Path("dataset")

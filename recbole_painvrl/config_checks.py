@@ -121,7 +121,7 @@ MODEL_RULES: dict[str, tuple[str, Check]] = {
     **dict.fromkeys(("modality_loss_weight", "ssl_weight"), _FROM_ZERO),
     "ssl_tau": _ABOVE_ZERO,
     "temperature": _optional(_ABOVE_ZERO),
-    **dict.fromkeys(("pruned_share", "initial_graph_weight"), _SHARE),
+    **dict.fromkeys(("pruned_share", "initial_graph_weight", "dropout_prob"), _SHARE),
     "modality_weights": _optional(_DICT),
     **dict.fromkeys(("id_dropout", "env_tolerance", "variant_tolerance", "invariant_loss_weight"), _SHARE),
     "variant_weight": (

@@ -19,7 +19,7 @@ from recbole_painvrl.model.content import ROTATIONS
 from recbole_painvrl.model.fusion_recommender import BACKBONES, NEW_ITEMS
 from recbole_painvrl.model.general_recommender.painvrl import AXES, CONVERSIONS
 from recbole_painvrl.model.objective import LOSSES
-from recbole_painvrl.trainer.rounds import CHOICES as STAGE_CHOICES
+from recbole_painvrl.trainer.stage_settings import CHOICES as STAGE_CHOICES
 from recbole_painvrl.utils import model_names
 
 ROOT = Path(__file__).resolve().parent.parent

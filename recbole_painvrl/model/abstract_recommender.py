@@ -36,6 +36,13 @@ class MultimodalRecommender(GeneralRecommender):
         """Returns the optimizer's parameter groups; a group's ``weight_decay`` is added straight to its gradients."""
         return [{"params": list(self.parameters())}]
 
+    def before_epoch(self) -> None:
+        """Does what is due before each training epoch, such as drawing a graph; nothing by default.
+
+        A training that goes on from a checkpoint calls this at the same places, with the generators of
+        ``generators()`` in the same states, so what follows from them and from the parameters needs no storing.
+        """
+
     @classmethod
     def loader_negatives(cls, config: Any) -> int:
         """Returns how many negatives the training loader draws for each interaction under this configuration."""

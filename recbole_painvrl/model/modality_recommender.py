@@ -21,13 +21,15 @@ class ModalityRecommender(MultimodalRecommender):
     """A recommender on the features of any number of modalities, trained with the loss that ``rec_loss`` names.
 
     Subclasses make their parameters, call :meth:`reset_parameters` once, and implement ``tables`` and
-    ``calculate_loss``. Whatever is drawn at random in training comes from :attr:`noise`.
+    ``calculate_loss``. Whatever is drawn at random in training comes from :attr:`noise`. A model whose loss is its own,
+    so that ``rec_loss`` does not apply, says so by ``own_loss``.
 
     Raises:
         UserError: if the model needs features and the data set has no modality.
     """
 
     needs_modalities = True
+    own_loss = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -41,15 +43,17 @@ class ModalityRecommender(MultimodalRecommender):
                 "name some under the key 'modalities' (README, 'Your own features')"
             )
         self.train_users, self.train_items = dataset.inter_feat[self.USER_ID], dataset.inter_feat[self.ITEM_ID]
-        self.objective = RankingObjective(
-            config, self.train_users, self.train_items, self.n_users, self.n_items, generator(self.seed, "candidates")
-        )
+        self.objective = None if self.own_loss else self._objective(config)
         self.noise = generator(self.seed, "noise")
+
+    def _objective(self, config: Any) -> RankingObjective:
+        drawn = generator(self.seed, "candidates")
+        return RankingObjective(config, self.train_users, self.train_items, self.n_users, self.n_items, drawn)
 
     @classmethod
     def loader_negatives(cls, config: Any) -> int:
         """Returns ``n_negatives`` for the losses that draw negatives row by row, else 0."""
-        return 0 if check_loss(config) == "softmax" else int(config["n_negatives"])
+        return 0 if cls.own_loss or check_loss(config) == "softmax" else int(config["n_negatives"])
 
     def features(self) -> dict[str, Tensor]:
         """Returns the features [I, D_m] of each modality by name; those of words are differentiable."""
@@ -85,4 +89,5 @@ class ModalityRecommender(MultimodalRecommender):
 
     def generators(self) -> dict[str, torch.Generator]:
         """Returns the generators whose states a checkpoint has to keep."""
-        return {"candidates": self.objective.generator, "noise": self.noise}
+        drawn = {} if self.objective is None else {"candidates": self.objective.generator}
+        return {**drawn, "noise": self.noise}

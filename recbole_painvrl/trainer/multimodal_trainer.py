@@ -21,6 +21,10 @@ class MultimodalTrainer(Trainer):
             return super()._build_optimizer(**{"params": self.model.parameter_groups(), **kwargs})
         return torch.optim.Adam(self.model.parameter_groups(), lr=float(self.learning_rate), fused=True)
 
+    def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
+        """Lets the model do what it has to do before each epoch."""
+        self.model.before_epoch()
+
     def trainer_state(self) -> dict:
         """Returns the states of the model's generators beside what every trainer keeps."""
         states = {name: source.get_state() for name, source in self.model.generators().items()}

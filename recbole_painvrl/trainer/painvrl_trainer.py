@@ -121,6 +121,7 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""
+        super().before_epoch(epoch_idx, train_data)
         self._note_plain_score()
         due = self.rounds_before(epoch_idx)
         for number in due:

@@ -14,21 +14,12 @@ from tqdm import tqdm
 
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import (
-    ASSIGNMENTS,
-    ESTIMATES,
-    METHODS,
-    NORMALIZERS,
-    PENALTIES,
-    SOLVERS,
     BPRLoss,
     Environments,
-    EnvironmentSettings,
     FrozenRecommender,
     Interactions,
     MaskResult,
-    MaskSettings,
     PairLoss,
-    ParetoSettings,
     SoftmaxLoss,
     UltraGCNLoss,
     correlated_groups,
@@ -41,19 +32,9 @@ from recbole_painvrl.invariance import (
 from recbole_painvrl.invariance.control import Z_SCORE
 from recbole_painvrl.model.content import along
 from recbole_painvrl.randomness import generator
-from recbole_painvrl.trainer.controls import CONTROLS, permuted_labels, permuted_mask
-from recbole_painvrl.trainer.units import LEVELS, assignment_units, column, known_environments
-
-CHOICES = {
-    "env_level": LEVELS,
-    "env_method": METHODS,
-    "env_assign": ASSIGNMENTS,
-    "irm_penalty": tuple(PENALTIES),
-    "mask_estimate": ESTIMATES,
-    "pareto_solver": SOLVERS,
-    "pareto_normalize": NORMALIZERS,
-    "control": CONTROLS,
-}
+from recbole_painvrl.trainer.controls import permuted_labels, permuted_mask
+from recbole_painvrl.trainer.stage_settings import CHOICES, environment_settings, mask_settings
+from recbole_painvrl.trainer.units import assignment_units, column, known_environments
 
 
 class Rounds:
@@ -76,41 +57,10 @@ class Rounds:
         if config["control"] == "mask" and config["mask_groups"] == "modality":
             raise UserError("control: mask permutes within each modality, where mask_groups: modality has one value")
         try:
-            self.environment_settings = self._environment_settings()
-            self.mask_settings = self._mask_settings()
+            self.environment_settings = environment_settings(config)
+            self.mask_settings = mask_settings(config)
         except ValueError as error:
             raise UserError(f"configuration of PaInvRL: {error}") from error
-
-    def _environment_settings(self) -> EnvironmentSettings:
-        keys = self.config
-        return EnvironmentSettings(
-            n_environments=int(keys["n_environments"]),
-            method=keys["env_method"],
-            assign=keys["env_assign"],
-            max_iter=int(keys["env_max_iter"]),
-            tolerance=float(keys["env_tolerance"]),
-            min_share=keys["env_min_share"],
-        )
-
-    def _mask_settings(self) -> MaskSettings:
-        keys = self.config
-        pareto = ParetoSettings(
-            solver=keys["pareto_solver"],
-            normalize=keys["pareto_normalize"],
-            bounds=tuple(keys["pareto_bounds"]),
-            irm_weight=float(keys["irm_weight"]),
-        )
-        return MaskSettings(
-            penalty=keys["irm_penalty"],
-            pareto=pareto,
-            learning_rate=float(keys["mask_lr"]),
-            steps=int(keys["mask_steps"]),
-            batch_size=int(keys["mask_batch_size"]) or None,
-            n_candidates=int(keys["mask_candidates"]) or None,
-            sigma=float(keys["mask_sigma"]),
-            estimate=keys["mask_estimate"],
-            smoothing=float(keys["mask_smoothing"]),
-        )
 
     def check_data(self, dataset: Any) -> None:
         """Makes sure that the training interactions have what the rounds need, before anything is trained.
@@ -246,10 +196,10 @@ class Rounds:
         frozen = self._turned(number, dataset) if self.model.content.turnable else self.model.frozen()
         pairs, source = interactions(dataset, self.model.device), generator(self.seed, f"mask {number}")
         loss, settings, groups = self.loss(dataset), self.mask_settings, self._gate_groups()
-        return generate_mask(frozen, pairs, self.model.environment, loss, source, settings, step, groups)
+        return generate_mask(frozen, pairs, self.model.environment, loss, source, settings, step, groups=groups)
 
     def _gate_groups(self) -> Tensor | None:
-        """Returns the group of each column that ``mask_groups`` makes of the items' own features, None for no groups."""
+        """Returns the group of each column that ``mask_groups`` makes of the items' own features; None: no groups."""
         groups = self.config["mask_groups"]
         if groups == "feature":
             return None

@@ -19,6 +19,23 @@ from recbole_painvrl.utils import get_trainer
 from tests.inputs import write_checkerboard
 
 KEYS = {"train_batch_size": 64, "embedding_size": 8, "feature_size": 4, "id_dropout": 0.3}
+RESUMED = [
+    "BPR",
+    "MultiVAE",
+    "RecVAE",
+    "ERM",
+    "PaInvRL",
+    "MF",
+    "VBPR",
+    "MMGCN",
+    "GRCN",
+    "FREEDOM",
+    "LATTICE",
+    "MGCN",
+    "BM3",
+    "SLMRec",
+    "InvRL",
+]
 STAGES = {"warmup_epochs": 1, "n_rounds": 1, "n_environments": 2, "env_max_iter": 2, "mask_steps": 3}
 
 
@@ -60,10 +77,10 @@ def without_times(run: RunFolder) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k not in ("time", "seconds")} for record in run.records()]
 
 
-@pytest.mark.parametrize("model", ["BPR", "MultiVAE", "RecVAE", "ERM", "PaInvRL"])
+@pytest.mark.parametrize("model", RESUMED)
 def test_two_and_two_epochs_equal_four(folder: Path, model: str) -> None:
     whole, parts = RunFolder(folder / "whole"), RunFolder(folder / "parts")
-    stages = STAGES if model == "PaInvRL" else {}
+    stages = STAGES if model in ("PaInvRL", "InvRL") else {}
     straight, _ = trained(configuration(model, folder, 4, **stages), whole)
     trained(configuration(model, folder, 2, **stages), parts)
     resumed, _ = trained(configuration(model, folder, 4, **stages), parts, resume=parts.last_model)

@@ -44,8 +44,8 @@ class PaInvRL(FusionRecommender):
         super().__init__(config, dataset)
         if not self.feature_size:
             raise UserError(
-                f"PaInvRL needs item features, but the data set {config['dataset']} has no modality; name some under "
-                "the key 'modalities' (README, 'Your own features'), or run --model=ERM"
+                f"{type(self).__name__} needs item features, but the data set {config['dataset']} has no modality; "
+                "name some under the key 'modalities' (README, 'Your own features'), or run --model=ERM"
             )
         chosen = config["variant_weight"]
         self.register_buffer("rho", torch.tensor(1.0 if chosen == CHOSEN else float(chosen)))
