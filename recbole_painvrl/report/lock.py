@@ -13,6 +13,10 @@ SETTLING_SECONDS = 10.0
 _HELD: set[Path] = set()
 
 
+class Busy(UserError):
+    """Another process works in the folder."""
+
+
 class Lock:
     """A lock file created exclusively.
 
@@ -27,7 +31,7 @@ class Lock:
         """Takes the lock, if need be from an owner that no longer runs.
 
         Raises:
-            UserError: A running process, or one on another machine, holds it.
+            Busy: A running process, or one on another machine, holds it.
         """
         if not self._create():
             self._take_over()
@@ -39,6 +43,12 @@ class Lock:
         if held in _HELD:
             _HELD.remove(held)
             self.path.unlink(missing_ok=True)
+
+    @property
+    def owner(self) -> str:
+        """The running process that holds it, such as ``process 5 on host``; an empty text if none does."""
+        owner = self._owner()
+        return _named(owner) if self.path.exists() and self._alive(owner) else ""
 
     def _create(self) -> bool:
         try:
@@ -86,12 +96,16 @@ class Lock:
             return self.path.resolve() in _HELD
         return _runs(int(process))
 
-    def _in_use(self, owner: str) -> UserError:
-        process, _, host = owner.strip().partition(" ")
-        return UserError(
-            f"{self.path.parent}: process {process or 'unknown'} on {host or 'this machine'} works in this folder; "
-            f"wait for it, or delete {self.path} if it no longer runs"
+    def _in_use(self, owner: str) -> Busy:
+        return Busy(
+            f"{self.path.parent}: {_named(owner)} works in this folder; wait for it, or delete {self.path} if it no "
+            "longer runs"
         )
+
+
+def _named(owner: str) -> str:
+    process, _, host = owner.strip().partition(" ")
+    return f"process {process or 'unknown'} on {host or 'this machine'}"
 
 
 def _runs(process: int) -> bool:

@@ -53,11 +53,17 @@ class RunFolder:
         """Whether a run began here."""
         return (self.path / "config.yaml").exists()
 
+    @property
+    def owner(self) -> str:
+        """The running process that works here, such as ``process 5 on host``; an empty text if none does."""
+        return self._lock.owner
+
     def claim(self) -> None:
         """Creates the folder, makes sure it can be written and keeps other processes out until :meth:`release`.
 
         Raises:
-            UserError: The folder cannot be written, or another process works in it.
+            UserError: The folder cannot be written, or (:class:`~recbole_painvrl.report.lock.Busy`) another process
+                works in it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

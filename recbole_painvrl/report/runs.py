@@ -126,7 +126,16 @@ def find_runs(folders: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
     Raises:
         UserError: A folder does not exist or holds no run, or none is finished.
     """
-    paths = {path.resolve(): path for folder in folders for path in _run_folders(Path(folder))}
+    return read_runs([path for folder in folders for path in run_folders(Path(folder))])
+
+
+def read_runs(found: Iterable[Path]) -> tuple[list[Run], list[Path]]:
+    """Returns the finished runs of these run folders, and the folders of those that are not finished.
+
+    Raises:
+        UserError: None is finished, or a file is damaged.
+    """
+    paths = {path.resolve(): path for path in found}
     done = [path for path in paths.values() if RunFolder(path).finished]
     waiting = [path for path in paths.values() if not RunFolder(path).finished]
     if not done:
@@ -134,7 +143,12 @@ def find_runs(folders: Iterable[str | Path]) -> tuple[list[Run], list[Path]]:
     return [Run(path) for path in done], waiting
 
 
-def _run_folders(folder: Path) -> list[Path]:
+def run_folders(folder: Path) -> list[Path]:
+    """Returns the folders of runs in and below ``folder``.
+
+    Raises:
+        UserError: There is no such folder, or no run in it.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; name folders of runs, such as runs/ml-100k/PaInvRL/1-...")
     found = sorted(file.parent for file in folder.rglob("config.yaml") if (file.parent / "records.jsonl").is_file())

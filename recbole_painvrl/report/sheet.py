@@ -71,7 +71,7 @@ class Sheet:
 
     def picture(self, name: str, drawing: Drawing) -> str:
         """Writes a picture and its numbers as ``<name>.svg`` and ``<name>.csv``; returns the name without extension."""
-        stem = self._free(name)
+        stem = self.free_name(name)
         title = textwrap.fill(drawing.title, int(LETTERS_AN_INCH * drawing.figure.get_figwidth()))
         drawing.figure.suptitle(self.titled(title), fontsize=10.5, fontweight="bold")
         self._save(drawing.figure, stem, "svg", {"Date": None, "Creator": None})
@@ -101,7 +101,8 @@ class Sheet:
         with atomic_file(self.folder / f"{stem}.{kind}") as file:
             figure.savefig(file, format=kind, metadata=metadata)
 
-    def _free(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
+        """Returns ``name`` as a file's name without extension that nothing was written under, and keeps it."""
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
         while stem in self.written:
             stem += "_"

@@ -123,3 +123,8 @@ def seeds_note(count: int) -> str:
 def ink_on(share: float) -> str:
     """Returns the color of text on the heat map's color at ``share`` of its range."""
     return "black" if share > 0.5 else "white"
+
+
+def plain_text(text: str) -> str:
+    """Returns a name from the records as matplotlib draws it letter by letter: it would read ``$`` as mathematics."""
+    return text.replace("$", r"\$")

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from recbole_painvrl.report.pictures.shift import SLIDING
-from recbole_painvrl.report.selection import Choice, Rule, Selected, whole_sets
+from recbole_painvrl.report.selection import Choice, Selected, whole_sets
 from recbole_painvrl.report.sheet import Cell
-from recbole_painvrl.report.summary import mean_and_deviation
 
 Values = list[float | None]
 
@@ -82,21 +80,6 @@ def csv_rows(
 def _statistics(values: Values) -> tuple[float | None, float | None]:
     known = [value for value in values if value is not None]
     return (fmean(known) if known else None, stdev(known) if len(known) > 1 else None)
-
-
-def markdown(selected: Sequence[Selected], metric: str, rule: Rule) -> str:
-    """Returns the table of one data set; sliding test sets and all groupings but the first are left to pictures."""
-    sets = [name for name in further_sets(selected) if not SLIDING.fullmatch(name)]
-    columns = [columns_of(one, metric, sets, groupings_of(selected)[:1]) for one in selected]
-    body = [
-        [one.configuration.name.replace("|", "/"), str(len(one.choices)), rho_text(one.choices), *_cells(values)]
-        for one, values in zip(selected, columns, strict=True)
-    ]
-    return markdown_table(["model", "runs", "rho", *columns[0], "rule"], [[*row, rule.label] for row in body])
-
-
-def _cells(columns: Mapping[str, Values]) -> list[str]:
-    return [mean_and_deviation(values).replace("+-", "±") for values in columns.values()]
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

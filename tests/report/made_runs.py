@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from recbole_painvrl.report.records import RunFolder
@@ -72,6 +74,23 @@ def make_run(
     if finished:
         run.finish()
     return run.path
+
+
+def make_users(path: Path, values: Sequence[float], users: Sequence[str] | None = None, test_set: str = "test") -> Path:
+    """Adds to a run what it recorded of each user of a test set; returns the run's folder."""
+    names = np.array(users or [f"u{place}" for place in range(len(values))])
+    file, metric = path / "per_user.npz", np.asarray(values, dtype=np.float64)
+    arrays = dict(np.load(file, allow_pickle=False)) if file.exists() else {}
+    arrays |= {f"{test_set}/users": names, f"{test_set}/{METRIC}": metric, f"{test_set}/recall@10": 2 * metric}
+    RunFolder(path).write_arrays(file.name, arrays)
+    return path
+
+
+def make_comparison(folder: Path, cells: Sequence[Mapping[str, Any]]) -> Path:
+    """Writes the file of a comparison into ``folder``; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "comparison.json").write_text(json.dumps({"cells": list(cells)}))
+    return folder
 
 
 def make_truth(root: Path, dataset: str = "made") -> None:
