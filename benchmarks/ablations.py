@@ -41,6 +41,17 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "loss+": ("normalized by loss and length", {"pareto_normalize": "loss+"}),
     "none": ("not normalized", {"pareto_normalize": "none"}),
 }
+FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
+    "groups": ("gates of 16 groups of columns a modality", {"mask_groups": 16}),
+    "modality": ("one gate a modality", {"mask_groups": "modality"}),
+    "dropout": ("with id dropout", {"id_dropout": 0.1}),
+    "erm_dropout": ("ERM with id dropout", {"model": "ERM", "id_dropout": 0.1}),
+    "content": ("new items by their content", {"new_items": "content", "id_dropout": 0.1}),
+    "erm_content": ("ERM, new items by their content", {"model": "ERM", "new_items": "content", "id_dropout": 0.1}),
+    "whiten": ("whitened features", {"feature_rotation": "whiten"}),
+    "erm_whiten": ("ERM, whitened features", {"model": "ERM", "feature_rotation": "whiten"}),
+}
+KNOWN = ROWS | FURTHER
 
 
 def arguments() -> argparse.Namespace:
@@ -48,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="r1", help="a recipe or a data set")
     parser.add_argument("--split", action="append", help="none, or an ood_split as in YAML; may come several times")
-    parser.add_argument("--rows", default=",".join(ROWS), help="comma-separated")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"comma-separated; further ones: {', '.join(FURTHER)}")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
     parser.add_argument("--metric", default="NDCG@10")
@@ -87,7 +98,7 @@ def of_split(split: str) -> dict[str, Any]:
 def section(title: str, runs: dict[str, Runs], metric: str) -> str:
     """Returns the table of one split, under its title where there are several."""
     sets = [name for name in runs["full"][0]["test_results"] if ":" not in name]
-    rows = [line(ROWS[row][0], of_row, runs["full"], metric.lower(), sets) for row, of_row in runs.items()]
+    rows = [line(KNOWN[row][0], of_row, runs["full"], metric.lower(), sets) for row, of_row in runs.items()]
     return title + markdown(header(metric, sets), rows)
 
 
@@ -95,12 +106,12 @@ def main() -> None:
     """Runs all rows of all splits and writes their tables."""
     given = arguments()
     splits = given.split or ["none"]
-    chosen = ["full", *(one_of("--rows", row, tuple(ROWS)) for row in given.rows.split(",") if row != "full")]
+    chosen = ["full", *(one_of("--rows", row, tuple(KNOWN)) for row in given.rows.split(",") if row != "full")]
     seeds = [int(seed) for seed in given.seeds.split(",")]
     base: dict[str, Any] = {"valid_metric": given.metric, "show_progress": False}
     base |= {"model": "PaInvRL", **dict(pair.split("=", 1) for pair in given.set)}
     settings = [
-        {**base, **of_split(split), **ROWS[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
+        {**base, **of_split(split), **KNOWN[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
         for split in splits
         for row in chosen
         for seed in seeds

@@ -6,10 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.model.allocator import keep_freed_memory
+
+if TYPE_CHECKING:
+    from recbole_painvrl.comparison.plan import Command
+    from recbole_painvrl.comparison.record import Record
 
 USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,simulate,split,recommend,report,doctor} ..."
 EPILOG = """\
@@ -27,7 +31,7 @@ commands (each has its own --help):
 examples:
   %(prog)s                                                PaInvRL on ml-100k, nothing to download
   %(prog)s -m LightGCN -d tiktok --epochs=50
-  %(prog)s -m BPR,PaInvRL -d tiktok --seeds=1,2,3         side by side; runs already done are not repeated
+  %(prog)s -m BPR,PaInvRL -d tiktok --seeds=1,2,3         side by side; only what is not done is run
   %(prog)s --resume=runs/tiktok/PaInvRL/2026-1a2b3c4d     continue an interrupted run
 """
 
@@ -47,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; the process's own if None.
 
     Returns:
-        Exit status: 0 done, 1 a run of several failed unexpectedly, 2 a user's mistake, 130 interrupted, 141 nobody
-        reads the output any more.
+        Exit status: 0 done, 1 a run of several failed, 2 a user's mistake, 130 interrupted, 143 told to end, 141
+        nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
@@ -61,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as interruption:
         print(str(interruption) or "interrupted", file=sys.stderr)
-        return 130
+        return getattr(interruption, "status", 130)
     except BrokenPipeError:
         # whoever read the output (head, less) has gone; the interpreter must not try to flush to it on exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,7 +86,11 @@ def _parser() -> Parser:
     add("--dataset", "-d", metavar="NAME", help="data set, or several: A,B (default ml-100k)")
     add("--config_files", default="", metavar='"A.yaml B.yaml"', help="configuration files, separated by spaces")
     add("--seeds", metavar="1,2,3", help="one run for each seed")
-    add("--resume", nargs="?", const=True, metavar="RUN_FOLDER", help="continue this run, or all of this command's own")
+    add("--parallel", metavar="N", help="of several runs, how many at once (default: one a core or GPU), or ray")
+    add("--address", metavar="HOST:PORT", help="the Ray cluster for --parallel=ray; auto for the one of this machine")
+    add(
+        "--resume", nargs="?", const=True, metavar="FOLDER", help="continue this run, comparison, or this command's run"
+    )
     add("--nproc", type=int, default=1, help="processes; only 1 is supported")
     add("--world_size", type=int, default=-1, help="RecBole's flag; only one process is supported")
     add("--group_offset", type=int, default=0, help="RecBole's flag for several machines; without effect")
@@ -98,65 +106,58 @@ def _run(arguments: Sequence[str]) -> int:
         raise UserError("--nproc: several processes are not supported yet; leave it out or say --nproc=1")
     if isinstance(flags.resume, str):
         return _resume(flags, keys)
+    from recbole_painvrl.comparison.compare import compare
+    from recbole_painvrl.comparison.plan import Command
+
     models, datasets, seeds = _listed(flags.model), _listed(flags.dataset), _seeds(flags.seeds, keys)
-    files = flags.config_files.split()
-    if len(models) * len(datasets) * len(seeds) == 1 and not flags.resume:
-        return _single(models[0], datasets[0], seeds[0], files, keys)
-    return _compare(models, datasets, seeds, files, keys, bool(flags.resume))
+    command = Command(models, datasets, seeds, tuple(flags.config_files.split()), keys)
+    if len(models) * len(datasets) * len(seeds) == 1 and not (flags.parallel or flags.address):
+        return _single(command, bool(flags.resume))
+    return _status(compare(command, flags.parallel, flags.address))
 
 
 def _resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
+    from recbole_painvrl.comparison.compare import is_comparison, resume_comparison
     from recbole_painvrl.quick_start import resume
 
     named = {"model": flags.model, "dataset": flags.dataset, "seeds": flags.seeds, "config_files": flags.config_files}
     given = [f"--{name}" for name, value in named.items() if value]
     if given:
         raise UserError(f"--resume={flags.resume} already says what to run; leave out {' '.join(given)}")
+    if is_comparison(flags.resume):
+        return _status(resume_comparison(flags.resume, keys, flags.parallel, flags.address))
     resume(flags.resume, keys)
     return 0
 
 
-def _single(model: str | None, dataset: str | None, seed: int | None, files: list[str], keys: dict[str, str]) -> int:
-    from recbole_painvrl.experiment import execute
+def _single(command: Command, continued: bool) -> int:
+    from recbole_painvrl.experiment import execute, run_folder
     from recbole_painvrl.quick_start import configure
+    from recbole_painvrl.report.records import RunFolder
 
-    keys = keys if seed is None else {**keys, "seed": str(seed)}
-    execute(configure(model, dataset, files, command_line=keys))
+    (model,), (dataset,), (seed,) = command.models, command.datasets, command.seeds
+    keys = command.keys if seed is None else {**command.keys, "seed": str(seed)}
+    config = configure(model, dataset, command.config_files, command_line=keys)
+    folder = run_folder(config)
+    execute(config, continued=folder if continued and RunFolder(folder).started else None)
     return 0
 
 
-def _compare(
-    models: list[str | None],
-    datasets: list[str | None],
-    seeds: list[int | None],
-    files: list[str],
-    keys: dict[str, str],
-    continued: bool,
-) -> int:
-    from recbole_painvrl.quick_start import run_models
-    from recbole_painvrl.report.summary import summary_table
-
-    cells = run_models(models, datasets, seeds, files, keys, continued)
-    results = [cell.result for cell in cells if cell.result]
-    if results:
-        print(summary_table(results))
-    failed = [cell for cell in cells if cell.error]
-    if failed:
-        print(f"{len(failed)} of {len(cells)} runs failed: {'; '.join(cell.name for cell in failed)}", file=sys.stderr)
-    return max((2 if isinstance(cell.error, UserError) else 1 for cell in failed), default=0)
+def _status(record: Record) -> int:
+    return 0 if record.count("done") == len(record.cells) else 1
 
 
-def _listed(text: str | None) -> list[str | None]:
-    return [name.strip() for name in text.split(",") if name.strip()] if text else [None]
+def _listed(text: str | None) -> tuple[str | None, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else (None,)
 
 
-def _seeds(text: str | None, keys: dict[str, str]) -> list[int | None]:
+def _seeds(text: str | None, keys: dict[str, str]) -> tuple[int | None, ...]:
     if text is None:
-        return [None]
+        return (None,)
     if "seed" in keys:
         raise UserError("--seed and --seeds contradict each other; give one of them")
     try:
-        return [int(seed) for seed in text.split(",")]
+        return tuple(int(seed) for seed in text.split(","))
     except ValueError:
         raise UserError(f"--seeds: expected numbers such as 1,2,3, but got '{text}'") from None
 

@@ -105,10 +105,11 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     """
     run = RunFolder(continued or run_folder(config))
     if run.finished:
-        print(f"already done: {run.path}; delete it or change output_dir to run again")
-        return run.read_json("result.json")
+        return _found(run)
     run.claim()
     try:
+        if run.finished:  # by a process that held the folder until now
+            return _found(run)
         if run.started and not continued:
             raise UserError(
                 f"{run.path} holds an interrupted run; continue it with --resume={run.path}, or delete it to start anew"
@@ -121,6 +122,11 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     finally:
         stop_logging()
         run.release()
+
+
+def _found(run: RunFolder) -> dict[str, Any]:
+    print(f"already done: {run.path}; delete it or change output_dir to run again")
+    return run.read_json("result.json")
 
 
 def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str, Any]:

@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ import yaml
 from recbole_painvrl import checkpoint
 from recbole_painvrl.config import Config, config_hash
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.experiment import execute, prepare, run_folder
+from recbole_painvrl.experiment import execute, prepare
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.state import load_model
 
@@ -152,62 +148,3 @@ def find_model(path: str | Path) -> Path:
     if found is None:
         raise UserError(f"{path}: no model is stored here; expected a run's folder with model-best.pth")
     return found
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a comparison.
-
-    Attributes:
-        name: dataset, model and seed, for messages.
-        result: The content of its ``result.json``, or None if it failed.
-        error: The exception it failed with, or None.
-    """
-
-    name: str
-    result: dict[str, Any] | None = None
-    error: Exception | None = None
-
-
-def run_models(
-    models: Sequence[str | None],
-    datasets: Sequence[str | None],
-    seeds: Sequence[int | None],
-    config_file_list: Sequence[str] | None = None,
-    command_line: Mapping[str, str] | None = None,
-    continued: bool = False,
-) -> list[Cell]:
-    """Runs every model on every data set with every seed, one after the other; what is done is not repeated.
-
-    A run that fails is reported at once, and the others go on.
-
-    Args:
-        models: Names; None for the configuration's.
-        datasets: Names; None for the configuration's.
-        seeds: Seeds; None for the configuration's.
-        config_file_list: YAML files.
-        command_line: Raw ``key: value`` of the command line.
-        continued: Whether to continue interrupted runs instead of refusing them.
-    """
-    cells = []
-    for dataset, model, seed in product(datasets, models, seeds):
-        name = " ".join(str(part) for part in (dataset, model, seed) if part is not None)
-        keys = {**(command_line or {}), **({} if seed is None else {"seed": str(seed)})}
-        try:
-            cells.append(Cell(name, result=_cell(model, dataset, config_file_list, keys, continued)))
-        except UserError as error:
-            print(f"error: {name}:", *str(error).splitlines(), file=sys.stderr)
-            cells.append(Cell(name, error=error))
-        except Exception as error:
-            print(f"error: {name}:", file=sys.stderr)
-            traceback.print_exc()
-            cells.append(Cell(name, error=error))
-    return cells
-
-
-def _cell(
-    model: str | None, dataset: str | None, files: Sequence[str] | None, keys: Mapping[str, str], continued: bool
-) -> dict[str, Any]:
-    config = configure(model, dataset, files, command_line=keys)
-    folder = run_folder(config)
-    return execute(config, continued=folder if continued and RunFolder(folder).started else None)

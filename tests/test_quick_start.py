@@ -16,7 +16,7 @@ import torch
 import yaml
 from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
-from recbole_painvrl import experiment, quick_start
+from recbole_painvrl import experiment
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import Interrupted
 from recbole_painvrl.quick_start import (
@@ -24,7 +24,6 @@ from recbole_painvrl.quick_start import (
     load_data_and_model,
     objective_function,
     resume,
-    run_models,
     run_recbole_painvrl,
 )
 from recbole_painvrl.report.records import RunFolder
@@ -244,35 +243,3 @@ def test_a_model_loads_in_a_fresh_process(board: Board) -> None:
     )
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout.splitlines()[-1]) == result["test_result"]
-
-
-def raw(board: Board, epochs: int = 1) -> dict[str, str]:
-    """The keys as texts of the command line."""
-    values = keys(board, epochs=epochs)
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-
-
-def test_several_runs_go_on_after_a_failure(board: Board, capsys: pytest.CaptureFixture) -> None:
-    cells = run_models(["Nothing", "BPR"], ["board"], [1, 2], command_line=raw(board))
-    assert [cell.name for cell in cells] == ["board Nothing 1", "board Nothing 2", "board BPR 1", "board BPR 2"]
-    assert [cell.error is None for cell in cells] == [False, False, True, True]
-    assert [cell.result["seed"] for cell in cells[2:]] == [1, 2]
-    assert "error: board Nothing 1: " in capsys.readouterr().err
-
-
-def test_an_unexpected_failure_keeps_its_traceback(
-    board: Board, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(quick_start, "execute", lambda *args, **kwargs: 1 / 0)
-    (cell,) = run_models(["BPR"], ["board"], [None], command_line=raw(board))
-    assert isinstance(cell.error, ZeroDivisionError)
-    assert "Traceback" in capsys.readouterr().err
-
-
-def test_interrupted_cells_are_continued_on_request(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupted(board, monkeypatch)
-    command_line = raw(board, epochs=4)
-    (refused,) = run_models(["BPR"], ["board"], [None], command_line=command_line)
-    assert isinstance(refused.error, UserError)
-    (done,) = run_models(["BPR"], ["board"], [None], command_line=command_line, continued=True)
-    assert done.result["epochs"] == 4
