@@ -1,0 +1,144 @@
+"""The comparison command: plan, run what is missing, one table, a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from recbole_painvrl.comparison.cores import shares, wanted_threads
+from recbole_painvrl.comparison.in_process import InProcess
+from recbole_painvrl.comparison.plan import Command, Task, plan
+from recbole_painvrl.comparison.processes import Processes
+from recbole_painvrl.comparison.progress import Progress
+from recbole_painvrl.comparison.record import FILE, Cell, Record, read
+from recbole_painvrl.comparison.schedule import Runner, Schedule
+from recbole_painvrl.comparison.stop import Stop, Stopped
+from recbole_painvrl.comparison.worker import LOG
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.summary import summary_table
+
+
+def compare(command: Command, parallel: str | None = None, address: str | None = None) -> Record:
+    """Makes every run of a command that is not done, continues those that were interrupted, and prints a table.
+
+    A run that fails is reported, and the others go on.
+
+    Args:
+        command: What to run.
+        parallel: How many at once, or ``ray``; None for a number that suits the machine. 1 means in this process.
+        address: Address of a Ray cluster; not None means ``ray``.
+
+    Returns:
+        The comparison; each cell says what became of its run.
+
+    Raises:
+        UserError: Something in the command is at fault; then nothing has been run.
+        Stopped: The user stopped it; it can be continued.
+    """
+    asked = _asked(parallel, address)
+    record, tasks = plan(command)
+    runner = _runner(asked, address, tasks)
+    _work_off(record, tasks, runner)
+    _print_table(record, tasks)
+    return record
+
+
+def resume_comparison(
+    folder: str | Path, keys: Mapping[str, str], parallel: str | None = None, address: str | None = None
+) -> Record:
+    """Continues the comparison in ``folder``; arguments and return value as :func:`compare`.
+
+    Args:
+        folder: The comparison's folder.
+        keys: Keys to change, such as ``show_progress``; only those that cannot change a number.
+        parallel: As for :func:`compare`.
+        address: As for :func:`compare`.
+
+    Raises:
+        UserError: There is none, or its command would make other runs by now.
+    """
+    stored = Command.recorded(read(folder).command)
+    command = Command(stored.models, stored.datasets, stored.seeds, stored.config_files, {**stored.keys, **keys})
+    record, _ = plan(command)
+    if record.path.resolve() != Path(folder).resolve():
+        cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
+        raise UserError(
+            f"{folder}: the runs would be others {cause}; it can only be continued as it was, from the folder where it "
+            "was started"
+        )
+    return compare(command, parallel, address)
+
+
+def is_comparison(folder: str | Path) -> bool:
+    """Returns whether ``folder`` is a comparison's, not a run's."""
+    return (Path(folder) / FILE).is_file()
+
+
+def _asked(parallel: str | None, address: str | None) -> int | str | None:
+    """Returns the number of runs at once, ``ray``, or None if nothing is said."""
+    if parallel == "ray" or (address and parallel is None):
+        return "ray"
+    if parallel is not None and not (parallel.isdecimal() and int(parallel) > 0):
+        raise UserError(f"--parallel: expected a number of at least 1, or ray, but got '{parallel}'")
+    if address:
+        raise UserError(f"--address is for a Ray cluster; leave out --parallel={parallel} or say --parallel=ray")
+    return None if parallel is None else int(parallel)
+
+
+def _runner(asked: int | str | None, address: str | None, tasks: Sequence[Task]) -> Runner:
+    use_gpu = any(task.settings["use_gpu"] and task.settings["gpu_id"] != "" for task in tasks)
+    if asked == "ray":
+        from recbole_painvrl.comparison.on_ray import OnRay
+
+        return OnRay(address, wanted_threads() or 1, use_gpu)
+    chosen = any(task.settings["gpu_id"] for task in tasks)
+    devices = _devices() if use_gpu else []
+    slots, threads = shares(
+        len(tasks), None if asked is None else int(asked), 1 if chosen and devices else len(devices)
+    )
+    missing = any(not RunFolder(task.folder).finished for task in tasks)
+    if slots == 1 or not missing:
+        return InProcess()
+    return Processes(slots, threads, () if chosen else devices)
+
+
+def _devices() -> list[str]:
+    """Returns the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
+    if not torch.cuda.is_available():
+        return []
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _work_off(record: Record, tasks: Sequence[Task], runner: Runner) -> None:
+    progress = Progress(tasks, runner.slots, sys.stderr, runner.live)
+    with Stop(at_once=not runner.live) as stop:
+        try:
+            Schedule(record, tasks, runner, progress, stop).run()
+        except KeyboardInterrupt:
+            text = f"interrupted ({progress.counts()}); continue with --resume={record.path}"
+            raise Stopped(text, stop.status) from None
+
+
+def _print_table(record: Record, tasks: Sequence[Task]) -> None:
+    done = [task for task in tasks if task.cell.state == "done"]
+    if done:
+        print(summary_table([RunFolder(task.folder).read_json("result.json") for task in done]))
+    failed = [task for task in tasks if task.cell.state != "done"]
+    for task in failed:
+        print(f"{_place(task.cell)}  {task.cell.state}: {task.cell.error or 'it was told to end'}")
+    if failed:
+        print(f"{len(failed)} of {len(tasks)} runs failed:", file=sys.stderr)
+        for task in failed:
+            log = f" (see {task.folder / LOG})" if (task.folder / LOG).is_file() else ""
+            print(f"  {task.cell.name}: {task.cell.error or task.cell.state}{log}", file=sys.stderr)
+    print(f"comparison: {record.path}", file=sys.stderr)
+
+
+def _place(cell: Cell) -> str:
+    return f"{cell.dataset}  {cell.model}  seed {cell.seed}"

@@ -1,0 +1,96 @@
+"""Runs side by side on a Ray cluster, whose machines share the file system and have this package installed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from recbole_painvrl.comparison.cores import usable_cores
+from recbole_painvrl.comparison.plan import Task
+from recbole_painvrl.comparison.worker import Outcome, one_line, run_logged
+from recbole_painvrl.errors import UserError
+
+GRACE_SECONDS = 30.0
+
+
+class OnRay:
+    """As many runs at once as the cluster has cores, or GPUs if it has any and a run may use one.
+
+    Args:
+        address: The cluster's address, ``auto`` for the one that this machine belongs to; None starts a small one here.
+        threads: Threads, and Ray's ``num_cpus``, of each run.
+        use_gpu: Whether runs may use a GPU.
+
+    Attributes:
+        live: Whether a progress line may stand on the terminal while runs go on.
+        running: The runs that have begun and not been collected.
+
+    Raises:
+        UserError: Ray cannot be used here, or there is no cluster at ``address``.
+    """
+
+    live = True
+
+    def __init__(self, address: str | None, threads: int, use_gpu: bool) -> None:
+        self._ray = _connected(address)
+        resources = self._ray.cluster_resources()
+        gpus = int(resources.get("GPU", 0)) if use_gpu else 0
+        self.slots = gpus or max(1, int(resources.get("CPU", 1)) // threads)
+        self._remote = self._ray.remote(num_cpus=threads, num_gpus=int(bool(gpus)), max_retries=0)(run_logged)
+        self._threads = threads
+        self.running: dict[Task, Any] = {}
+
+    @property
+    def free(self) -> bool:
+        """Whether another run can begin."""
+        return len(self.running) < self.slots
+
+    def start(self, task: Task) -> None:
+        """Begins a run."""
+        self.running[task] = self._remote.remote(task, self._threads)
+
+    def finished(self, seconds: float) -> list[tuple[Task, Outcome]]:
+        """Returns what ended; waits up to ``seconds`` if nothing did."""
+        if not self.running:
+            time.sleep(seconds)
+            return []
+        ended, _ = self._ray.wait(list(self.running.values()), num_returns=1, timeout=seconds)
+        tasks = [task for task, answer in self.running.items() if answer in ended]
+        return [(task, self._outcome(self.running.pop(task))) for task in tasks]
+
+    def stop(self) -> None:
+        """Ends all runs: each is interrupted and has a while to store where it is. Leaves the cluster."""
+        try:
+            answers = list(self.running.values())
+            for answer in answers:
+                self._ray.cancel(answer)
+            if answers:
+                self._ray.wait(answers, num_returns=len(answers), timeout=GRACE_SECONDS)
+        finally:
+            self._ray.shutdown()
+
+    def _outcome(self, answer: Any) -> Outcome:
+        try:
+            return self._ray.get(answer)
+        except self._ray.exceptions.TaskCancelledError:
+            return Outcome("interrupted")
+        except self._ray.exceptions.RayError as error:
+            return Outcome("failed", f"Ray: {one_line(error)}")
+
+
+def _connected(address: str | None) -> Any:
+    """Returns the module ``ray`` once it is connected."""
+    try:
+        import ray
+
+        own = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
+        ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
+    except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
+        raise UserError(
+            f"--parallel=ray: Ray cannot be imported ({one_line(error)}); `recbole-painvrl doctor` says what mends it, "
+            "or use --parallel=N for processes on this machine"
+        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"no cluster at {address}" if address else "it cannot start here"
+        raise UserError(f"--parallel=ray: {where} ({one_line(error)}); use --parallel=N for processes") from error
+    return ray

@@ -1,0 +1,108 @@
+"""From a command to its runs; whatever is wrong in the command is found here, before anything trains."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from recbole_painvrl.comparison.record import Cell, Record, comparison_folder, named_from
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.experiment import run_folder
+from recbole_painvrl.quick_start import configure
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the command line asked for.
+
+    Attributes:
+        models: Names; None for the configuration's.
+        datasets: Names; None for the configuration's.
+        seeds: Seeds; None for the configuration's.
+        config_files: YAML files, which count for every run.
+        keys: Raw ``key: value`` of the command line, which count for every run.
+    """
+
+    models: tuple[str | None, ...]
+    datasets: tuple[str | None, ...]
+    seeds: tuple[int | None, ...] = (None,)
+    config_files: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def recorded(cls, content: Mapping[str, Any]) -> Command:
+        """Returns the command that a ``comparison.json`` holds."""
+        lists = {name: tuple(content[name]) for name in ("models", "datasets", "seeds", "config_files")}
+        return cls(**lists, keys=content["keys"])
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One run to make, as plain data that can be sent to another process.
+
+    The settings are read once, when all runs are planned: a configuration file that changes meanwhile changes none.
+
+    Attributes:
+        cell: The run in the comparison's record.
+        folder: The run's folder.
+        settings: The complete configuration.
+        directory: The working directory that relative paths start from.
+    """
+
+    cell: Cell
+    folder: Path
+    settings: dict[str, Any]
+    directory: str
+
+
+def plan(command: Command) -> tuple[Record, list[Task]]:
+    """Returns the record of the comparison, in which every run is waiting, and the runs themselves.
+
+    Raises:
+        UserError: A model, a data set, a key or a value is at fault; all such mistakes are named.
+    """
+    configs: dict[Path, Any] = {}
+    mistakes: list[str] = []
+    with _warnings_once():
+        for dataset, model, seed in product(command.datasets, command.models, command.seeds):
+            keys = command.keys if seed is None else {**command.keys, "seed": str(seed)}
+            try:
+                config = configure(model, dataset, command.config_files, command_line=keys)
+                configs.setdefault(run_folder(config), config)
+            except UserError as error:
+                mistakes.append(str(error))
+    if mistakes:
+        raise UserError("; and ".join(dict.fromkeys(mistakes)))
+    path = comparison_folder(next(iter(configs.values()))["output_dir"], list(configs))
+    tasks = [
+        Task(_cell(path, folder, config), folder, config.plain(), os.getcwd()) for folder, config in configs.items()
+    ]
+    return Record(path, asdict(command), [task.cell for task in tasks]), tasks
+
+
+def _cell(path: Path, folder: Path, config: Any) -> Cell:
+    return Cell(config["model"], config["dataset"], config["seed"], named_from(path, folder))
+
+
+@contextmanager
+def _warnings_once() -> Iterator[None]:
+    """Shows a warning that every run of a model would repeat only the first time."""
+    seen: set[str] = set()
+
+    def first_time(record: logging.LogRecord) -> bool:
+        n_before = len(seen)
+        seen.add(record.getMessage())
+        return len(seen) > n_before
+
+    root = logging.getLogger()
+    root.addFilter(first_time)
+    try:
+        yield
+    finally:
+        root.removeFilter(first_time)
