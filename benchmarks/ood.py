@@ -5,7 +5,7 @@
 Everything but the number of environments and where they come from is the shipped default. ``--labels environment``
 gives the true labels, ``--labels session`` only the column of sessions, ``--labels interaction`` nothing.
 "chosen" is the rho that validation chooses
-(``variant_weight: validation``). Ratios are of means over the seeds.
+(``variant_weight: validation``), "ids only" ERM without features. Ratios are of means over the seeds.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ def line(label: str, rows: list[Row], erm: list[Row], cells: list[str]) -> list[
     return [label, *found, rho, *cells]
 
 
-def table(ours: list[dict[str, Any]], erm: list[dict[str, Any]]) -> str:
+def table(erm: list[dict[str, Any]], ids: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str:
     """Returns the table of one recipe."""
     base = [erm_row(run) for run in erm]
-    lines = [line("ERM", base, base, ["", "", ""])]
+    lines = [line("ERM", base, base, [""] * 3), line("ids only", [erm_row(run) for run in ids], base, [""] * 3)]
     for label, pick in (("PaInvRL, rho = 1", at(1.0)), ("PaInvRL, rho chosen", chosen), ("PaInvRL, rho = 0", at(0.0))):
         lines.append(line(label, [pick(run) for run in ours], base, mask_cells(ours)))
     return markdown(HEADER, lines)
@@ -83,20 +83,20 @@ def main() -> None:
     given = arguments()
     recipes, seeds = given.recipes.split(","), [int(seed) for seed in given.seeds.split(",")]
     base = {"valid_metric": "NDCG@10", "show_progress": False, **dict(pair.split("=", 1) for pair in given.set)}
-    models = {"ERM": {}, "PaInvRL": {"n_environments": 3, **LABELS[given.labels]}}
+    ours = {"model": "PaInvRL", "n_environments": 3, **LABELS[given.labels]}
+    models: list[dict[str, Any]] = [{"model": "ERM"}, {"model": "ERM", "modalities": {}}, ours]
     settings = [
-        {**base, **keys, "model": model, "dataset": data_set(recipe, seed), "seed": seed}
+        {**base, **keys, "dataset": data_set(recipe, seed), "seed": seed}
         for recipe in recipes
-        for model, keys in models.items()
+        for keys in models
         for seed in seeds
     ]
-    found = run_all(settings, given.jobs)
+    results = iter(run_all(settings, given.jobs))
     keys = "".join(f", --set {pair}" for pair in given.set)
     text = [f"# In and out of distribution\n\n--labels {given.labels}{keys}; seeds {given.seeds}: mean ± deviation.\n"]
     for recipe in recipes:
-        erm, ours = found[: len(seeds)], found[len(seeds) : 2 * len(seeds)]
-        found = found[2 * len(seeds) :]
-        text.append(f"\n## {recipe}\n\n{table(ours, erm)}")
+        runs = [[next(results) for _ in seeds] for _ in models]
+        text.append(f"\n## {recipe}\n\n{table(*runs)}")
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text("".join(text))
     print(given.output.read_text())
