@@ -27,7 +27,8 @@ EXTRAS_REQUIRE = {
     # 0.2.5 is the newest that runs an exhaustive search on today's numpy, and it imports pkg_resources.
     "hyperopt": ["hyperopt==0.2.5", "setuptools<82"],
     "report": ["matplotlib>=3.8"],
-    "test": ["pytest>=7", "setuptools>=70.1"],  # from there on it builds a wheel without the package wheel
+    # setuptools builds a wheel without the package wheel from there on; another mypy may judge otherwise than this one.
+    "test": ["pytest>=7", "setuptools>=70.1", "mypy>=2.4,<2.5"],
 }
 
 setup(
@@ -43,6 +44,6 @@ setup(
     # properties/ stays at the top of the repository and becomes part of the package when it is installed.
     packages=[*find_packages(include=["recbole_painvrl", "recbole_painvrl.*"]), "recbole_painvrl.properties"],
     package_dir={"recbole_painvrl.properties": "properties"},
-    package_data={"recbole_painvrl.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"]},
+    package_data={"recbole_painvrl.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml", "*/*.hyper"]},
     entry_points={"console_scripts": ["recbole-painvrl = recbole_painvrl.cli:main"]},
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.tuning import flags as search_flags
 
 if TYPE_CHECKING:
     from recbole_painvrl.comparison.plan import Command
@@ -32,7 +33,8 @@ examples:
   %(prog)s                                                PaInvRL on ml-100k, nothing to download
   %(prog)s -m LightGCN -d tiktok --epochs=50
   %(prog)s -m BPR,PaInvRL -d tiktok --seeds=1,2,3         side by side; only what is not done is run
-  %(prog)s --resume=runs/tiktok/PaInvRL/2026-1a2b3c4d     continue an interrupted run
+  %(prog)s -d tiktok --params_file=hyper.test             search hyper-parameters on validation
+  %(prog)s --resume=runs/tiktok/PaInvRL/2026-1a2b3c4d     continue an interrupted run, comparison or search
 """
 
 
@@ -88,9 +90,9 @@ def _parser() -> Parser:
     add("--seeds", metavar="1,2,3", help="one run for each seed")
     add("--parallel", metavar="N", help="of several runs, how many at once (default: one a core or GPU), or ray")
     add("--address", metavar="HOST:PORT", help="the Ray cluster for --parallel=ray; auto for the one of this machine")
-    add(
-        "--resume", nargs="?", const=True, metavar="FOLDER", help="continue this run, comparison, or this command's run"
-    )
+    add("--resume", nargs="?", const=True, metavar="FOLDER", help="continue a run, comparison, search, or this command")
+    add("--tune", type=int, metavar="N", help="tune each model by N trials on validation before its seeds are run")
+    search_flags.add_arguments(parser)
     add("--nproc", type=int, default=1, help="processes; only 1 is supported")
     add("--world_size", type=int, default=-1, help="RecBole's flag; only one process is supported")
     add("--group_offset", type=int, default=0, help="RecBole's flag for several machines; without effect")
@@ -110,8 +112,18 @@ def _run(arguments: Sequence[str]) -> int:
     from recbole_painvrl.comparison.plan import Command
 
     models, datasets, seeds = _listed(flags.model), _listed(flags.dataset), _seeds(flags.seeds, keys)
-    command = Command(models, datasets, seeds, tuple(flags.config_files.split()), keys)
-    if len(models) * len(datasets) * len(seeds) == 1 and not (flags.parallel or flags.address):
+    if flags.tune is not None and (flags.params_file or flags.tune < 1):
+        raise UserError(
+            "--tune: expected a number of trials from 1, and no --params_file: each model has its own space"
+        )
+    if flags.params_file:
+        if len(models) * len(datasets) * len(seeds) > 1:
+            raise UserError("--params_file: a search is for one model, one data set and one seed; name one of each")
+        return search_flags.run(flags, keys, seeds[0])
+    search_flags.check_absent(flags)
+    command = Command(models, datasets, seeds, tuple(flags.config_files.split()), keys, flags.tune)
+    several = len(models) * len(datasets) * len(seeds) > 1
+    if not (several or flags.parallel or flags.address or flags.tune):
         return _single(command, bool(flags.resume))
     return _status(compare(command, flags.parallel, flags.address))
 
@@ -119,11 +131,15 @@ def _run(arguments: Sequence[str]) -> int:
 def _resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
     from recbole_painvrl.comparison.compare import is_comparison, resume_comparison
     from recbole_painvrl.quick_start import resume
+    from recbole_painvrl.tuning.record import is_search
 
-    named = {"model": flags.model, "dataset": flags.dataset, "seeds": flags.seeds, "config_files": flags.config_files}
+    named = {name: getattr(flags, name) for name in ("model", "dataset", "seeds", "config_files", "tune")}
     given = [f"--{name}" for name, value in named.items() if value]
     if given:
         raise UserError(f"--resume={flags.resume} already says what to run; leave out {' '.join(given)}")
+    if is_search(flags.resume):
+        return search_flags.resume(flags, keys)
+    search_flags.check_absent(flags)
     if is_comparison(flags.resume):
         return _status(resume_comparison(flags.resume, keys, flags.parallel, flags.address))
     resume(flags.resume, keys)

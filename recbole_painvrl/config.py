@@ -70,6 +70,8 @@ class Config(recbole.config.Config):
         UserError: If a key is unknown, a value is not what its key expects, or the model or data set does not exist.
     """
 
+    parameters: dict[str, list[str]]  # RecBole's categories of keys
+
     def __init__(
         self,
         model: str | type | None = None,

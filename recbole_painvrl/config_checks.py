@@ -267,6 +267,8 @@ def _check_split(split: Any, origin: str) -> None:
     if split is None:
         return
     shapes = "{RS: [0.8, 0.1, 0.1]}, {TS: [0.8, 0.1, 0.1]}, {LS: valid_and_test} or ~"
+    kind: Any
+    value: Any
     kind, value = next(iter(split.items())) if isinstance(split, dict) and len(split) == 1 else (None, None)
     ratios = isinstance(value, list) and len(value) == 3 and all(_is_number(part) and part >= 0 for part in value)
     if not ((kind in ("RS", "TS") and ratios and sum(value) > 0) or (kind == "LS" and value == "valid_and_test")):

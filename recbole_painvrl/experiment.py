@@ -6,7 +6,8 @@ import logging
 import platform
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -64,6 +65,17 @@ class Prepared:
     model: torch.nn.Module
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What training left: data, trainer, the groups of test pairs, the best validation score and its result."""
+
+    data: Prepared
+    trainer: Any
+    groupings: Groupings
+    score: float
+    valid: dict[str, float] | None
+
+
 def run_folder(config: Config) -> Path:
     """Returns the folder of the run of ``config``: the same configuration and seed always get the same one."""
     name = f"{config['seed']}-{config_hash(config)}"
@@ -106,8 +118,7 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     run = RunFolder(continued or run_folder(config))
     if run.finished:
         return _found(run)
-    run.claim()
-    try:
+    with held(run):
         if run.finished:  # by a process that held the folder until now
             return _found(run)
         if run.started and not continued:
@@ -115,6 +126,19 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
                 f"{run.path} holds an interrupted run; continue it with --resume={run.path}, or delete it to start anew"
             )
         return _run(config, run, saved, verbose)
+
+
+@contextmanager
+def held(run: RunFolder) -> Iterator[None]:
+    """Keeps other processes out of a run's folder.
+
+    Raises:
+        UserError: The folder is in use or cannot be written.
+        Interrupted: The user stopped what was done meanwhile.
+    """
+    run.claim()
+    try:
+        yield
     except KeyboardInterrupt:
         if run.started:
             raise Interrupted(run.path) from None
@@ -129,7 +153,14 @@ def _found(run: RunFolder) -> dict[str, Any]:
     return run.read_json("result.json")
 
 
-def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str, Any]:
+def train(
+    config: Config, run: RunFolder, saved: bool, verbose: bool, validated: Callable[[int, float], None] | None = None
+) -> Trained:
+    """Trains a model from the start, or from where its folder was left, to its end; evaluates validation sets only.
+
+    Arguments are those of :func:`execute`, and ``run``, the folder, which this process holds; ``validated`` is told the
+    epoch and the best score so far after each validation.
+    """
     text = yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)
     config["checkpoint_dir"] = str(run.path)  # RecBole creates this folder, and would leave an empty one elsewhere
     start_logging(config, config_hash(config))
@@ -142,19 +173,26 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
     trainer.check_data(data.train)
     trainer.further_valid = further_validation_loaders(config, data.dataset, data.train, data.valid)
     groupings = Groupings(data.dataset, data.train._dataset, config["eval_groups"])
-    run.write_text("config.yaml", text)  # not earlier: a run that never began leaves nothing to continue
+    run.write_text(run.config_file, text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
-    score, valid = trainer.fit(data.train, data.valid, verbose=verbose, saved=saved, show_progress=show)
+    told = (lambda epoch, score: validated(epoch, float(trainer.best_valid_score))) if validated else None
+    score, valid = trainer.fit(data.train, data.valid, verbose, saved, show, told)
+    return Trained(data, trainer, groupings, score, valid)
+
+
+def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str, Any]:
+    trained = train(config, run, saved, verbose)
+    data, trainer = trained.data, trained.trainer
     loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
-    tested = _test(run, data, trainer, saved, groupings, loaders)
+    tested = _test(run, data, trainer, saved, trained.groupings, loaders)
     trainer.write_artifacts(run)
     result = {
         **_identity(config),
         "valid_metric": config["valid_metric"].lower(),
-        "best_valid_score": score,
+        "best_valid_score": trained.score,
         "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": valid,
+        "best_valid_result": trained.valid,
         "test_result": tested["test_results"]["test"],
         **tested,
         **trainer.further_results(_whole_sets(data.valid, trainer, loaders)),

@@ -15,6 +15,7 @@ from recbole.utils.logger import RemoveColorFilter, log_colors_config
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.signals import signals_later
 
 LINE = "%(asctime)-15s %(levelname)s  %(message)s"
 
@@ -74,6 +75,34 @@ def _terminal_handler() -> logging.Handler:
     return handler
 
 
+class Board(SummaryWriter):
+    """A TensorBoard writer that signals do not interrupt.
+
+    It hands events to a thread of its own by a queue. An exception in the middle of that can lose the word that wakes
+    the thread up, for which closing the writer would then wait for minutes.
+    """
+
+    def add_scalar(self, *args: Any, **kwargs: Any) -> None:
+        """Writes a number."""
+        with signals_later():
+            super().add_scalar(*args, **kwargs)
+
+    def add_histogram(self, *args: Any, **kwargs: Any) -> None:
+        """Writes a histogram."""
+        with signals_later():
+            super().add_histogram(*args, **kwargs)
+
+    def add_hparams(self, *args: Any, **kwargs: Any) -> None:
+        """Writes hyper-parameters."""
+        with signals_later():
+            super().add_hparams(*args, **kwargs)
+
+    def close(self) -> None:
+        """Writes what is left and ends the thread."""
+        with signals_later():
+            super().close()
+
+
 @contextmanager
 def tensorboard_below(folder: str | Path) -> Iterator[None]:
     """Makes trainers constructed meanwhile write to ``<folder>/log_tensorboard/<log name>``.
@@ -82,10 +111,10 @@ def tensorboard_below(folder: str | Path) -> Iterator[None]:
     """
     stock = recbole.trainer.trainer.get_tensorboard
 
-    def below(logger: logging.Logger) -> SummaryWriter:
+    def below(logger: logging.Logger) -> Board:
         files = [handler.baseFilename for handler in logger.handlers if hasattr(handler, "baseFilename")]
         name = Path(files[0]).stem if files else f"model-{get_local_time()}"
-        return SummaryWriter(str(Path(folder) / "log_tensorboard" / name))
+        return Board(str(Path(folder) / "log_tensorboard" / name))
 
     recbole.trainer.trainer.get_tensorboard = below
     try:

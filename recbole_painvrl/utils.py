@@ -67,7 +67,7 @@ def get_trainer(model: Any) -> type:
     Ours, ``recbole_painvrl.trainer.<Model>Trainer``, if there is one; else RecBole's own trainer of that model, so that
     its training is what RecBole's is, with our records and checkpoints mixed in.
     """
-    model_class = model if isinstance(model, type) else model.model_class
+    model_class: Any = model if isinstance(model, type) else model.model_class
     name = f"{model_class.__name__}Trainer"
     ours = _our_trainer(name)
     if ours is None and hasattr(model_class, "parameter_groups"):

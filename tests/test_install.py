@@ -58,7 +58,8 @@ def relative_files(folder: Path, pattern: str) -> set[str]:
 
 def test_the_wheel_holds_every_property_and_module(installed: Path) -> None:
     package = installed / "recbole_painvrl"
-    assert relative_files(package / "properties", "*.yaml") == relative_files(ROOT / "properties", "*.yaml")
+    for pattern in ("*.yaml", "*.hyper"):
+        assert relative_files(package / "properties", pattern) == relative_files(ROOT / "properties", pattern)
     assert relative_files(package, "*.py") == relative_files(ROOT / "recbole_painvrl", "*.py")
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"recbole_painvrl", "bin"}
 

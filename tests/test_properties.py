@@ -146,7 +146,9 @@ def baselines() -> set[str]:
 
 def test_every_properties_file_is_where_it_is_read() -> None:
     models = [PROPERTIES / "model" / f"{model}.yaml" for model in [*MODELS, *baselines()]]
-    assert sorted(PROPERTIES.rglob("*.*")) == sorted([PROPERTIES / "overall.yaml", *models, *TUNED, *DATASETS])
+    spaces = [PROPERTIES / "search" / f"{path.stem}.hyper" for path in models]
+    expected = [PROPERTIES / "overall.yaml", *models, *TUNED, *DATASETS, *spaces]
+    assert sorted(PROPERTIES.rglob("*.*")) == sorted(expected)
 
 
 @pytest.mark.parametrize("path", DATASETS, ids=lambda path: path.stem)

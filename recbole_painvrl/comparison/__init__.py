@@ -6,6 +6,7 @@
 ``worker``      one run, wherever it is run
 ``in_process``  runs one after the other, in this process
 ``processes``   runs side by side, a process each
+``local``       which of these two
 ``on_ray``      runs side by side on a Ray cluster
 ``cores``       how many at once, with how many threads
 ``schedule``    which run next, and what became of it

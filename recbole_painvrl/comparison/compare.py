@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from recbole_painvrl.comparison.cores import shares, wanted_threads
-from recbole_painvrl.comparison.in_process import InProcess
+from recbole_painvrl.comparison.cores import wanted_threads
+from recbole_painvrl.comparison.local import local_runner, wants_gpu
 from recbole_painvrl.comparison.plan import Command, Task, plan
-from recbole_painvrl.comparison.processes import Processes
 from recbole_painvrl.comparison.progress import Progress
 from recbole_painvrl.comparison.record import FILE, Cell, Record, read
 from recbole_painvrl.comparison.schedule import Runner, Schedule
@@ -21,6 +19,7 @@ from recbole_painvrl.comparison.worker import LOG
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import summary_table
+from recbole_painvrl.tuning.equal import Cells, recorded, rows, tune
 
 
 def compare(command: Command, parallel: str | None = None, address: str | None = None) -> Record:
@@ -41,11 +40,19 @@ def compare(command: Command, parallel: str | None = None, address: str | None =
         Stopped: The user stopped it; it can be continued.
     """
     asked = _asked(parallel, address)
-    record, tasks = plan(command)
+    record, tasks = plan(command)  # before tuning too, for the mistakes
+    if command.tune:
+        tuned = tune(command, lambda trials: _runner(asked, address, trials))
+        record, tasks = plan(command, _parameters(tuned))
+        record.tuned = rows(tuned)
     runner = _runner(asked, address, tasks)
     _work_off(record, tasks, runner)
     _print_table(record, tasks)
     return record
+
+
+def _parameters(tuned: Cells) -> dict[tuple[str | None, str | None], Mapping[str, Any]]:
+    return {cell: found.parameters for cell, found in tuned.items()}
 
 
 def resume_comparison(
@@ -62,9 +69,10 @@ def resume_comparison(
     Raises:
         UserError: There is none, or its command would make other runs by now.
     """
-    stored = Command.recorded(read(folder).command)
-    command = Command(stored.models, stored.datasets, stored.seeds, stored.config_files, {**stored.keys, **keys})
-    record, _ = plan(command)
+    former = read(folder)
+    stored = Command.recorded(former.command)
+    command = replace(stored, keys={**stored.keys, **keys})
+    record, _ = plan(command, _parameters(recorded(stored, former.tuned)) if stored.tune else None)
     if record.path.resolve() != Path(folder).resolve():
         cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
         raise UserError(
@@ -91,28 +99,13 @@ def _asked(parallel: str | None, address: str | None) -> int | str | None:
 
 
 def _runner(asked: int | str | None, address: str | None, tasks: Sequence[Task]) -> Runner:
-    use_gpu = any(task.settings["use_gpu"] and task.settings["gpu_id"] != "" for task in tasks)
+    settings = [task.settings for task in tasks]
     if asked == "ray":
         from recbole_painvrl.comparison.on_ray import OnRay
 
-        return OnRay(address, wanted_threads() or 1, use_gpu)
-    chosen = any(task.settings["gpu_id"] for task in tasks)
-    devices = _devices() if use_gpu else []
-    slots, threads = shares(
-        len(tasks), None if asked is None else int(asked), 1 if chosen and devices else len(devices)
-    )
+        return OnRay(address, wanted_threads() or 1, wants_gpu(settings))
     missing = any(not RunFolder(task.folder).finished for task in tasks)
-    if slots == 1 or not missing:
-        return InProcess()
-    return Processes(slots, threads, () if chosen else devices)
-
-
-def _devices() -> list[str]:
-    """Returns the GPUs that this process may use, by the names that ``CUDA_VISIBLE_DEVICES`` takes."""
-    if not torch.cuda.is_available():
-        return []
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return visible or [str(number) for number in range(torch.cuda.device_count())]
+    return local_runner(len(tasks), None if asked is None else int(asked), settings, missing)
 
 
 def _work_off(record: Record, tasks: Sequence[Task], runner: Runner) -> None:

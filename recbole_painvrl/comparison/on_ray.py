@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from typing import Any
 
 from recbole_painvrl.comparison.cores import usable_cores
@@ -32,7 +33,7 @@ class OnRay:
     live = True
 
     def __init__(self, address: str | None, threads: int, use_gpu: bool) -> None:
-        self._ray = _connected(address)
+        self._ray = connected(address, "--parallel=ray", "--parallel=N")
         resources = self._ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if use_gpu else 0
         self.slots = gpus or max(1, int(resources.get("CPU", 1)) // threads)
@@ -78,19 +79,30 @@ class OnRay:
             return Outcome("failed", f"Ray: {one_line(error)}")
 
 
-def _connected(address: str | None) -> Any:
-    """Returns the module ``ray`` once it is connected."""
+def connected(address: str | None, flag: str, instead: str) -> Any:
+    """Returns the module ``ray`` once it is connected.
+
+    Args:
+        address: The cluster's address; None starts a small one here.
+        flag: What asked for it.
+        instead: What would ask for processes on this machine.
+
+    Raises:
+        UserError: Ray cannot be used here, or there is no cluster at ``address``.
+    """
     try:
-        import ray
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pkg_resources' end
+            import ray
 
         own = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
         ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
     except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
         raise UserError(
-            f"--parallel=ray: Ray cannot be imported ({one_line(error)}); `recbole-painvrl doctor` says what mends it, "
-            "or use --parallel=N for processes on this machine"
+            f"{flag}: Ray cannot be imported ({one_line(error)}); `recbole-painvrl doctor` says what mends it, "
+            f"or use {instead} for processes on this machine"
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         where = f"no cluster at {address}" if address else "it cannot start here"
-        raise UserError(f"--parallel=ray: {where} ({one_line(error)}); use --parallel=N for processes") from error
+        raise UserError(f"{flag}: {where} ({one_line(error)}); use {instead} for processes") from error
     return ray

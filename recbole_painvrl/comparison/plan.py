@@ -16,6 +16,8 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import run_folder
 from recbole_painvrl.quick_start import configure
 
+Parameters = Mapping[tuple[str | None, str | None], Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
 class Command:
@@ -27,6 +29,7 @@ class Command:
         seeds: Seeds; None for the configuration's.
         config_files: YAML files, which count for every run.
         keys: Raw ``key: value`` of the command line, which count for every run.
+        tune: Trials that each model gets on each data set beforehand; None for none.
     """
 
     models: tuple[str | None, ...]
@@ -34,12 +37,13 @@ class Command:
     seeds: tuple[int | None, ...] = (None,)
     config_files: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
+    tune: int | None = None
 
     @classmethod
     def recorded(cls, content: Mapping[str, Any]) -> Command:
         """Returns the command that a ``comparison.json`` holds."""
         lists = {name: tuple(content[name]) for name in ("models", "datasets", "seeds", "config_files")}
-        return cls(**lists, keys=content["keys"])
+        return cls(**lists, keys=content["keys"], tune=content.get("tune"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +57,22 @@ class Task:
         folder: The run's folder.
         settings: The complete configuration.
         directory: The working directory that relative paths start from.
+        tested: False for a trial of a search, which is trained and validated and never tested.
     """
 
     cell: Cell
     folder: Path
     settings: dict[str, Any]
     directory: str
+    tested: bool = True
 
 
-def plan(command: Command) -> tuple[Record, list[Task]]:
+def plan(command: Command, parameters: Parameters | None = None) -> tuple[Record, list[Task]]:
     """Returns the record of the comparison, in which every run is waiting, and the runs themselves.
+
+    Args:
+        command: The command.
+        parameters: What tuning found for a model on a data set, as ``command`` names both.
 
     Raises:
         UserError: A model, a data set, a key or a value is at fault; all such mistakes are named.
@@ -73,7 +83,8 @@ def plan(command: Command) -> tuple[Record, list[Task]]:
         for dataset, model, seed in product(command.datasets, command.models, command.seeds):
             keys = command.keys if seed is None else {**command.keys, "seed": str(seed)}
             try:
-                config = configure(model, dataset, command.config_files, command_line=keys)
+                found = (parameters or {}).get((model, dataset))
+                config = configure(model, dataset, command.config_files, found, keys)
                 configs.setdefault(run_folder(config), config)
             except UserError as error:
                 mistakes.append(str(error))

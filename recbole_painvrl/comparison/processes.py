@@ -49,7 +49,7 @@ class Processes:
     def __init__(self, slots: int, threads: int, devices: Sequence[str] = ()) -> None:
         self.slots, self._threads, self._devices = slots, threads, tuple(devices)
         self.running: dict[Task, _Worker] = {}
-        self._context = multiprocessing.get_context(_METHOD)
+        self._context: Any = multiprocessing.get_context(_METHOD)  # the base class of contexts declares no Process
         if _METHOD == "forkserver":
             self._start_server()
 
@@ -165,5 +165,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _follow_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "workers have a parent"
+    wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)

@@ -4,7 +4,9 @@
 state, so it is whole at any time, also after a kill::
 
     {"models": ["ERM", ...], "datasets": ["tiktok", ...], "seeds": [1, ...],        in the order of the command
-     "command": {"models": [...], "datasets": [...], "seeds": [...], "config_files": [...], "keys": {...}},
+     "command": {"models": [...], "datasets": [...], "seeds": [...], "config_files": [...], "keys": {...},
+                 "tune": null},
+     "tuned": [],        with "tune": what was found for each model and data set, in the order of data sets, then models
      "cells": [{"model": "ERM", "dataset": "tiktok", "seed": 1, "folder": "runs/tiktok/ERM/1-0a1b2c3d",
                 "state": "done", "error": null}, ...]}
 
@@ -22,7 +24,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +68,13 @@ class Record:
         path: The comparison's folder.
         command: What was asked for.
         cells: The runs, in the order of the command.
+        tuned: What tuning found, one row a model and data set in the order of the command; empty without ``tune``.
     """
 
     path: Path
     command: dict[str, Any]
     cells: list[Cell]
+    tuned: list[dict[str, Any]] = field(default_factory=list)
 
     def run_folder(self, cell: Cell) -> Path:
         """Returns the folder of the run of ``cell``."""
@@ -97,6 +101,7 @@ class Record:
             "datasets": list(dict.fromkeys(cell.dataset for cell in self.cells)),
             "seeds": list(dict.fromkeys(cell.seed for cell in self.cells)),
             "command": self.command,
+            "tuned": self.tuned,
             "cells": [asdict(cell) for cell in self.cells],
         }
         with atomic_file(self.path / FILE) as file:
@@ -112,7 +117,8 @@ def read(folder: str | Path) -> Record:
     file = Path(folder) / FILE
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        return Record(Path(folder), content["command"], [Cell(**cell) for cell in content["cells"]])
+        cells = [Cell(**cell) for cell in content["cells"]]
+        return Record(Path(folder), content["command"], cells, content.get("tuned", []))
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise UserError(f"{file}: cannot be read ({reason}); expected the folder of a comparison") from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from recbole_painvrl.experiment import execute
 from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.lock import Busy
+from recbole_painvrl.tuning.trial import validate
 
 LOG = "output.log"
 
@@ -35,13 +36,21 @@ class Outcome:
     error: str | None = None
 
 
-def run(task: Task) -> Outcome:
+def run(task: Task, validated: Callable[[int, float], None] | None = None) -> Outcome:
     """Makes a run, or continues it, from where it was interrupted; a run that fails has an outcome like any other.
 
     An unexpected exception leaves its traceback on standard error.
+
+    Args:
+        task: The run.
+        validated: Of a trial, told the epoch and the best score so far after each validation.
     """
     try:
-        execute(configure(config_dict=task.settings), continued=task.folder)
+        config = configure(config_dict=task.settings)
+        if task.tested:
+            execute(config, continued=task.folder)
+        else:
+            validate(config, task.folder, validated)
     except Busy:
         return Outcome("waiting")
     except UserError as error:
@@ -54,15 +63,18 @@ def run(task: Task) -> Outcome:
     return Outcome("done")
 
 
-def run_logged(task: Task, threads: int) -> Outcome:
-    """Makes a run with ``threads`` threads, in the command's directory, with its output in ``output.log`` beside it."""
+def run_logged(task: Task, threads: int, validated: Callable[[int, float], None] | None = None) -> Outcome:
+    """Makes a run with ``threads`` threads, in the command's directory, with its output in ``output.log`` beside it.
+
+    Arguments are those of :func:`run`.
+    """
     os.chdir(task.directory)
     torch.set_num_threads(threads)
     keep_freed_memory()
     quiet = {**task.settings, "show_progress": False}  # nobody looks at a bar in a file
     try:
         with _output_to(task.folder / LOG):
-            outcome = run(Task(task.cell, task.folder, quiet, task.directory))
+            outcome = run(replace(task, settings=quiet), validated)
             if outcome.error:
                 print(f"failed: {outcome.error}", file=sys.stderr)
             return outcome

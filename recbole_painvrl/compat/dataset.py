@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,15 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_painvrl.errors import UserError
 
+if TYPE_CHECKING:
+    from recbole.data.dataset import Dataset
+
+# A mixin of its own at run time, so that it stands before any of RecBole's classes.
+_Base: type[Any] = Dataset if TYPE_CHECKING else object
 RemapList = list[tuple[pd.DataFrame, str, FeatureType]]
 
 
-class DatasetRepairs:
+class DatasetRepairs(_Base):
     """Mixin before any RecBole ``Dataset`` class; the tensors are byte-equal to those of RecBole under pandas 2.
 
     With pandas 3, ``frame[column].fillna(..., inplace=True)`` changes a copy and is lost, in silence, and

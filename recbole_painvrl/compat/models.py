@@ -8,7 +8,7 @@ import logging
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from recbole.config import Config
@@ -20,8 +20,14 @@ from torch import Tensor
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import derive_seed
 
+if TYPE_CHECKING:
+    from recbole.model.abstract_recommender import GeneralRecommender
 
-class StateRepairs:
+# Mixins of their own at run time, so that they stand before any of RecBole's classes.
+_Base: type[Any] = GeneralRecommender if TYPE_CHECKING else object
+
+
+class StateRepairs(_Base):
     """Names what a model keeps in plain attributes, so that checkpoints hold it and a reloaded model is the same one.
 
     Attributes:
@@ -89,7 +95,7 @@ class LINERepairs(StateRepairs):
     forgotten_state = ("random_list",)
 
 
-class RandomRepairs:
+class RandomRepairs(_Base):
     """Gives every pair its own score that only the seed decides.
 
     RecBole's Random draws one list a batch and gives it to all users of the batch, and another one at each evaluation.
@@ -116,7 +122,7 @@ class RandomRepairs:
         return self._scores(users[:, None], torch.arange(self.n_items, device=users.device)).view(-1)
 
 
-class PretrainedRepairs:
+class PretrainedRepairs(_Base):
     """Tells in one line what is wrong with the pretrained files that ConvNCF, NAIS, NeuMF and RaCT can start from.
 
     They call bare ``torch.load``: it reads this package's checkpoints, but refuses RecBole's own, which hold objects.

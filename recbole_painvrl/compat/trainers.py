@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole.trainer import PretrainTrainer
+
+# A mixin of its own at run time, so that it stands before any of RecBole's classes.
+_Base: type[Any] = PretrainTrainer if TYPE_CHECKING else object
 
 
-class PretrainRepairs:
+class PretrainRepairs(_Base):
     """Mixin before a RecBole ``PretrainTrainer`` whose ``_save_checkpoint`` writes plain data.
 
     RecBole pickles its configuration into the file of a pretraining stage, so the next stage cannot read it; stores
@@ -14,6 +20,9 @@ class PretrainRepairs:
 
     Source: https://github.com/RUCAIBox/RecBole/blob/v1.2.1/recbole/trainer/trainer.py (line 757)
     """
+
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
 
     def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
         """Writes the model of a pretraining stage where RecBole writes it, as plain data."""

@@ -67,7 +67,7 @@ def _options(format: str, values: dict[str, bool | int | None]) -> Options:
             raise UserError(f"--{option} is for format {FORMATS_OF_OPTION[option]} only, not for {format}")
     if values.get("swap_labels") and values.get("keep_labels"):
         raise UserError("--swap_labels and --keep_labels contradict each other: say one of them")
-    return Options(**values)  # type: ignore[arg-type]
+    return Options(**values)  # type: ignore[arg-type]  # each name is a field's, and only flags are bool
 
 
 def _check_place(folder: Path, target: Path, name: str, overwrite: bool) -> None:

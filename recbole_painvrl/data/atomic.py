@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError, nearest
 
@@ -109,14 +110,17 @@ def check_rows(path: Path, form: AtomicFormat, n_columns: int) -> int:
     return int(filled[1:].sum())
 
 
-def _line_lengths(data: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Returns the number of bytes of each line without its line end (``\\n`` or ``\\r\\n``)."""
+def _line_lengths(data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:
+    r"""Returns the number of bytes of each line without its line end (``\n`` or ``\r\n``)."""
     lengths = np.diff(ends, prepend=-1) - 1
     carriage = data[np.maximum(ends - 1, 0)] == ord("\r")
-    return lengths - (carriage & (lengths > 0))
+    bare: NDArray[Any] = lengths - (carriage & (lengths > 0))
+    return bare
 
 
-def _check_counts(path: Path, separators: np.ndarray, ends: np.ndarray, filled: np.ndarray, n_columns: int) -> None:
+def _check_counts(
+    path: Path, separators: NDArray[Any], ends: NDArray[Any], filled: NDArray[Any], n_columns: int
+) -> None:
     """Raises on the first filled line whose cells are not ``n_columns``."""
     cells = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
     wrong = np.flatnonzero((cells != n_columns) & filled)

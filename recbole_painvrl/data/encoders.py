@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -32,8 +34,8 @@ class Encoded:
         note: What a user should know of cells that could not be used, empty if there is nothing to say.
     """
 
-    values: np.ndarray
-    missing: np.ndarray
+    values: NDArray[Any]
+    missing: NDArray[Any]
     names: tuple[str, ...] = ()
     note: str = ""
 
@@ -60,7 +62,7 @@ def encode_text(texts: Sequence[str], dimension: int, seed: int) -> Encoded:
     # Words of one letter count: there are films called M and Z.
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\b\w+\b")
     try:
-        counts = vectorizer.fit_transform([texts[item] for item in present])
+        counts = vectorizer.fit_transform([texts[int(item)] for item in present])
     except ValueError as error:
         raise UserError(f"no item has a word ({error})") from error
     width = min(dimension, counts.shape[1])
@@ -123,9 +125,9 @@ def encode_number(texts: Sequence[str], dimension: int) -> Encoded:
     return Encoded(values, missing, tuple(f"{knot:g}" for knot in knots), _unreadable(texts, missing))
 
 
-def _unreadable(texts: Sequence[str], missing: np.ndarray) -> str:
+def _unreadable(texts: Sequence[str], missing: NDArray[Any]) -> str:
     """Says how many cells hold something that is no number."""
-    bad = [texts[item] for item in np.flatnonzero(missing) if texts[item].strip()]
+    bad = [texts[int(item)] for item in np.flatnonzero(missing) if texts[int(item)].strip()]
     return f"{len(bad)} cells are not numbers (such as {bad[0]!r}) and count as missing" if bad else ""
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.atomic import AtomicFormat, encoding_error, read_header
 from recbole_painvrl.errors import UserError, nearest
@@ -23,7 +24,7 @@ class FeatureFile(Protocol):
     tokens: list[str]
     width: int
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Returns the features of the rows, float32 [len(rows), D]."""
         ...
 
@@ -53,7 +54,7 @@ class NpyFile:
             counts = f"{len(self.array)} rows, but {path.with_suffix('.ids').name} has {len(self.tokens)} lines"
             raise UserError(f"{path}: {counts}; write one item token a line for each row")
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Returns the features of the rows, float32 [len(rows), D]."""
         # A value that float32 cannot hold becomes infinite, which the caller reports with its place.
         with np.errstate(over="ignore"):
@@ -64,7 +65,7 @@ class NpyFile:
         return f"row {row} (counted from 0)"
 
 
-def _map_matrix(path: Path) -> np.ndarray:
+def _map_matrix(path: Path) -> NDArray[Any]:
     """Maps a two-dimensional numeric ``.npy`` file; never unpickles."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
@@ -142,7 +143,7 @@ class AtomicFile:
                     raise UserError(f"{self.path}, line {line}: {expected}; mend the row")
                 offset += len(text)
 
-    def take(self, rows: np.ndarray) -> np.ndarray:
+    def take(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Returns the features of the rows, float32 [len(rows), D]."""
         taken = np.empty((len(rows), self.width), dtype=np.float32)
         with self.path.open("rb") as file:
@@ -158,7 +159,7 @@ class AtomicFile:
             cell = file.readline().rstrip(b"\r\n").split(self.separator)[self.column].decode(self.form.encoding)
         return [number for number in cell.split(self.form.seq_separator) if number]
 
-    def _parse(self, text: bytes, row: int) -> np.ndarray:
+    def _parse(self, text: bytes, row: int) -> NDArray[Any]:
         """Parses the numbers of a line, float32 [D]."""
         cell = text.rstrip(b"\r\n").split(self.separator)[self.column]
         with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header, read_text
@@ -45,9 +46,9 @@ class Modality:
 
     name: str
     source: str
-    values: np.ndarray | None
+    values: NDArray[Any] | None
     words: csr_matrix | None
-    missing: np.ndarray
+    missing: NDArray[Any]
     names: tuple[str, ...] = ()
     table_dimension: int = 0
 
@@ -71,7 +72,7 @@ class Items:
 
     folder: Path
     dataset: str
-    tokens: np.ndarray
+    tokens: NDArray[Any]
     id_field: str
     form: AtomicFormat
 
@@ -105,7 +106,7 @@ class Items:
         return [texts[row] if row >= 0 else "" for row in rows]
 
 
-def match(tokens: np.ndarray, found: Any, path: Path, place: Any) -> np.ndarray:
+def match(tokens: NDArray[Any], found: Any, path: Path, place: Any) -> NDArray[Any]:
     """Finds the row of each item in a file.
 
     Args:
@@ -125,7 +126,7 @@ def match(tokens: np.ndarray, found: Any, path: Path, place: Any) -> np.ndarray:
         row = int(np.flatnonzero(index.duplicated())[0])
         first = place(int(np.flatnonzero(index == index[row])[0]))
         raise UserError(f"{path}, {place(row)}: the item {index[row]!r} is at {first} already; keep one of the rows")
-    rows = index.get_indexer(np.asarray(tokens, dtype=object))
+    rows: NDArray[Any] = index.get_indexer(np.asarray(tokens, dtype=object))
     rows[0] = -1
     if (rows < 0).all():
         theirs, ours = ", ".join(map(repr, index[:3])), ", ".join(map(repr, tokens[1:4].tolist()))
@@ -133,7 +134,7 @@ def match(tokens: np.ndarray, found: Any, path: Path, place: Any) -> np.ndarray:
     return rows
 
 
-def gather(file: FeatureFile, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def gather(file: FeatureFile, tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Reads the rows of the data set's items, in item-id order.
 
     Args:
@@ -161,7 +162,7 @@ def gather(file: FeatureFile, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return values, missing
 
 
-def _check_finite(file: FeatureFile, rows: np.ndarray, block: np.ndarray) -> None:
+def _check_finite(file: FeatureFile, rows: NDArray[Any], block: NDArray[Any]) -> None:
     """Raises on the first value that is infinite or not a number."""
     finite = np.isfinite(block).all(axis=1)
     if not finite.all():
@@ -248,7 +249,7 @@ def _count(name: str, settings: Mapping[str, Any], texts: list[str], items: Item
     return Modality(name, "words", None, words, missing, names, settings["dimension"])
 
 
-def _report(name: str, shape: tuple[int, ...], origin: str, missing: np.ndarray, how: str, note: str) -> None:
+def _report(name: str, shape: tuple[int, ...], origin: str, missing: NDArray[Any], how: str, note: str) -> None:
     """Logs what was loaded."""
     line = f"{name}: {shape[0] - 1} x {shape[1]} from {origin}, {int(missing.sum())} items without features, {how}"
     getLogger().info(f"{line}; {note}" if note else line)

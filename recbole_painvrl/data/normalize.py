@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def _l2(values: np.ndarray) -> None:
+def _l2(values: NDArray[Any]) -> None:
     """Scales each row to unit length; a row of zeros stays."""
     norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
     values /= np.where(norms > 0, norms, 1).astype(np.float32)[:, None]
 
 
-def _centered(values: np.ndarray) -> None:
+def _centered(values: NDArray[Any]) -> None:
     """Subtracts the mean row, then scales each row to unit length."""
     values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
     _l2(values)
 
 
-def _standard(values: np.ndarray) -> None:
+def _standard(values: NDArray[Any]) -> None:
     """Gives each column mean 0 and standard deviation 1; a constant column becomes 0."""
     values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.sqrt(np.einsum("ij,ij->j", values, values, dtype=np.float64) / max(len(values), 1))
@@ -27,14 +29,14 @@ def _standard(values: np.ndarray) -> None:
     values /= np.where(deviation > 1e-6, deviation, np.inf).astype(np.float32)
 
 
-def _minmax(values: np.ndarray) -> None:
+def _minmax(values: NDArray[Any]) -> None:
     """Brings each column to 0 .. 1; a constant column becomes 0."""
     low, high = values.min(axis=0), values.max(axis=0)
     values -= low
     values /= np.where(high > low, high - low, 1)
 
 
-NORMALIZATIONS: dict[str, Callable[[np.ndarray], None] | None] = {
+NORMALIZATIONS: dict[str, Callable[[NDArray[Any]], None] | None] = {
     "l2": _l2,
     "centered": _centered,
     "standard": _standard,
@@ -43,7 +45,7 @@ NORMALIZATIONS: dict[str, Callable[[np.ndarray], None] | None] = {
 }
 
 
-def normalize(values: np.ndarray, missing: np.ndarray, kind: str) -> None:
+def normalize(values: NDArray[Any], missing: NDArray[Any], kind: str) -> None:
     """Scales a feature matrix in place, then gives items without features the mean of the others' scaled rows.
 
     Statistics (mean row, deviation, extremes) are those of the items that have features, the padding item excluded.

@@ -90,9 +90,11 @@ class RunCollector(Collector):
             self._n_rows += len(recommended)
 
     def _users(self, interaction: Any, n_rows: int) -> Tensor:
-        users = interaction[self.config["USER_ID_FIELD"]].cpu()
+        users: Tensor = interaction[self.config["USER_ID_FIELD"]].cpu()
         # with sampled negatives a user's rows stand together and make one row of scores
-        return users if len(users) == n_rows else torch.unique_consecutive(users)
+        if len(users) != n_rows:
+            users = torch.unique_consecutive(users)
+        return users
 
     def _add(self, key: str, value: Tensor) -> None:
         self._batches.setdefault(key, []).append(value)
@@ -108,7 +110,8 @@ class RunCollector(Collector):
         positives = joined.pop("positives", None)
         self.lists = None
         if positives is not None:
-            self.lists = Lists(joined["rec.users"].numpy(), *positives.numpy().T, depth=max(self.topk))
+            rows, items, places = positives.numpy().T
+            self.lists = Lists(joined["rec.users"].numpy(), rows, items, places, depth=max(self.topk))
         self.latest = DataStruct()
         for key in joined.keys() & {"rec.topk", "rec.users"}:
             self.latest.set(key, joined[key])

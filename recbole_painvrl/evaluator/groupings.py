@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from recbole.utils import FeatureType
 
 from recbole_painvrl.errors import UserError, nearest
@@ -23,7 +24,7 @@ MOST_VALUES = 20  # of a column; the others are one group
 AUTOMATIC_VALUES = 100  # a column of more values, such as titles, is grouped only if it is named
 OTHER, NOTHING = "(other)", "(none)"  # unlike any token
 
-Pairs = tuple[np.ndarray, np.ndarray]  # index and group of each membership
+Pairs = tuple[NDArray[Any], NDArray[Any]]  # index and group of each membership
 
 
 class Groupings:
@@ -141,7 +142,9 @@ def environments(part: Any, lists: Lists) -> Grouping | None:
     return Grouping(ENVIRONMENT, tuple(map(str, part.field2id_token[ENVIRONMENT])), positives, codes)
 
 
-def quantile_groups(values: np.ndarray, n_parts: int, chosen: np.ndarray, rest: str) -> tuple[list[str], np.ndarray]:
+def quantile_groups(
+    values: NDArray[Any], n_parts: int, chosen: NDArray[Any], rest: str
+) -> tuple[list[str], NDArray[Any]]:
     """Parts values at their quantiles.
 
     Args:
@@ -168,13 +171,13 @@ def _range(least: float, most: float) -> str:
     return f"{least:.7g}" if least == most else f"{least:.7g}..{most:.7g}"
 
 
-def _of_codes(groups: tuple[list[str], np.ndarray], ids: np.ndarray) -> tuple[list[str], Pairs]:
+def _of_codes(groups: tuple[list[str], NDArray[Any]], ids: NDArray[Any]) -> tuple[list[str], Pairs]:
     labels, codes = groups
     return labels, (np.arange(len(ids)), codes[ids])
 
 
 def _of_tokens(
-    values: np.ndarray, is_sequence: bool, positives: np.ndarray, tokens: Sequence[str]
+    values: NDArray[Any], is_sequence: bool, positives: NDArray[Any], tokens: Sequence[str]
 ) -> tuple[list[str], Pairs]:
     """Groups by the most frequent values among the positives; a sequence puts its positive into several groups.
 
@@ -200,7 +203,7 @@ def _of_tokens(
     return [*labels, OTHER], (positives[row], codes[ids])
 
 
-def _rows_of_positives(part: Any, lists: Lists) -> tuple[np.ndarray, np.ndarray]:
+def _rows_of_positives(part: Any, lists: Lists) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns pairs (positive, row of ``part``) with the same user and item; a pair may have several rows."""
     inter = part.inter_feat
     rows = pd.DataFrame({"user": inter[part.uid_field].numpy(), "item": inter[part.iid_field].numpy()})

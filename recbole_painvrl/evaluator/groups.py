@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 
@@ -40,8 +41,8 @@ class Grouping:
 
     name: str
     labels: tuple[str, ...]
-    positives: np.ndarray
-    groups: np.ndarray
+    positives: NDArray[Any]
+    groups: NDArray[Any]
 
 
 def group_values(evaluator: Evaluator, lists: Lists, grouping: Grouping, decimals: int) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def group_values(evaluator: Evaluator, lists: Lists, grouping: Grouping, decimal
     return {"groups": groups, **extremes(groups, list(values), decimals)}
 
 
-def _restricted(cell: np.ndarray, place: np.ndarray, n_cells: int, depth: int) -> DataStruct:
+def _restricted(cell: NDArray[Any], place: NDArray[Any], n_cells: int, depth: int) -> DataStruct:
     """Returns what metrics read, int [N, K + 1], as if each pair of a row and a group were a user of its own."""
     hits = np.zeros((n_cells, depth + 1), dtype=np.int32)
     listed = place < depth
@@ -87,7 +88,7 @@ def _restricted(cell: np.ndarray, place: np.ndarray, n_cells: int, depth: int) -
     return struct
 
 
-def _distinct_users(users: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
+def _distinct_users(users: NDArray[Any], group: NDArray[Any], n_groups: int) -> NDArray[Any]:
     return np.bincount(np.unique(np.stack([users, group]), axis=1)[1], minlength=n_groups)
 
 

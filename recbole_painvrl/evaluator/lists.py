@@ -6,9 +6,10 @@ Letters: R rows of an evaluation (users; interactions for sequential models), P 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -24,10 +25,10 @@ class Lists:
         depth: K.
     """
 
-    users: np.ndarray
-    rows: np.ndarray
-    items: np.ndarray
-    places: np.ndarray
+    users: NDArray[Any]
+    rows: NDArray[Any]
+    items: NDArray[Any]
+    places: NDArray[Any]
     depth: int
 
 

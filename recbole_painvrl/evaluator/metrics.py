@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict
 
@@ -20,9 +21,10 @@ class NDCG_hit(TopkMetric):
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Returns the mean over users for each k of ``topk``."""
-        return self.topk_result("ndcg_hit", self.metric_info(*self.used_info(dataobject)))
+        means: dict[str, float] = self.topk_result("ndcg_hit", self.metric_info(*self.used_info(dataobject)))
+        return means
 
-    def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray | None = None) -> np.ndarray:
+    def metric_info(self, pos_index: NDArray[Any], pos_len: NDArray[Any] | None = None) -> NDArray[Any]:
         """Returns the values of users at the cutoffs 1..K.
 
         Args:
@@ -34,7 +36,8 @@ class NDCG_hit(TopkMetric):
         """
         gains = 1.0 / np.log2(np.arange(2, pos_index.shape[1] + 2))
         ideal = np.concatenate([[1.0], np.cumsum(gains)])  # without a hit the numerator is 0: any divisor will do
-        return np.cumsum(pos_index * gains, axis=1) / ideal[np.cumsum(pos_index, axis=1)]
+        values: NDArray[Any] = np.cumsum(pos_index * gains, axis=1) / ideal[np.cumsum(pos_index, axis=1)]
+        return values
 
 
 # RecBole fills these tables from its own module alone, and reads them whenever a metric is asked for by name.

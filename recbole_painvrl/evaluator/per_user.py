@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from recbole.evaluator import Evaluator
 from recbole.evaluator.base_metric import TopkMetric
 from recbole.evaluator.collector import DataStruct
@@ -22,8 +24,8 @@ class PerUser:
         values: metric name, such as ``recall@10``, to its values [U] in the order of ``users``.
     """
 
-    users: np.ndarray
-    values: dict[str, np.ndarray]
+    users: NDArray[Any]
+    values: dict[str, NDArray[Any]]
 
 
 def per_user_values(evaluator: Evaluator, collector: RunCollector) -> PerUser:
@@ -34,7 +36,7 @@ def per_user_values(evaluator: Evaluator, collector: RunCollector) -> PerUser:
     return PerUser(struct.get("rec.users").numpy(), topk_values(evaluator, struct))
 
 
-def topk_values(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarray]:
+def topk_values(evaluator: Evaluator, struct: DataStruct) -> dict[str, NDArray[Any]]:
     """Returns the value of every top-k metric of ``evaluator`` for each row of ``rec.topk`` in ``struct``."""
     values = {}
     for name, metric in evaluator.metric_class.items():
@@ -44,7 +46,8 @@ def topk_values(evaluator: Evaluator, struct: DataStruct) -> dict[str, np.ndarra
     return values
 
 
-def _table(metric: TopkMetric, struct: DataStruct) -> np.ndarray:
+def _table(metric: TopkMetric, struct: DataStruct) -> NDArray[Any]:
     """Returns the metric's values [U, K] at the cutoffs 1..K; not every metric wants the number of positives."""
     used = metric.used_info(struct)
-    return metric.metric_info(*used[: len(inspect.signature(metric.metric_info).parameters)])
+    values: NDArray[Any] = metric.metric_info(*used[: len(inspect.signature(metric.metric_info).parameters)])
+    return values

@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .frozen import FrozenRecommender
@@ -152,10 +154,11 @@ def _inverse_covariance(features: Tensor, ridge: float) -> Tensor:
     centered = features.double() - features.double().mean(dim=0)
     covariance = centered.T @ centered / max(len(centered), 1)
     unit = max(float(covariance.diagonal().mean()), 1e-30)
-    return torch.linalg.inv(covariance + ridge * unit * torch.eye(len(covariance)).to(covariance))
+    inverse: Tensor = torch.linalg.inv(covariance + ridge * unit * torch.eye(len(covariance)).to(covariance))
+    return inverse
 
 
-def diagonalizer(matrices: Sequence[np.ndarray], directions: int) -> np.ndarray:
+def diagonalizer(matrices: Sequence[NDArray[Any]], directions: int) -> NDArray[Any]:
     """Returns the orthogonal matrix [D, D] that makes symmetric matrices [D, D] as diagonal as one basis can.
 
     Every matrix counts equally, whatever its size. Of wide matrices the ``directions`` largest ones of their sum are
@@ -167,10 +170,11 @@ def diagonalizer(matrices: Sequence[np.ndarray], directions: int) -> np.ndarray:
     leading = axes[:, :directions]
     turned = leading @ _jacobi(np.stack([leading.T @ matrix @ leading for matrix in scaled]))
     axes = np.concatenate([turned, axes[:, directions:]], axis=1)
-    return axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    signed: NDArray[Any] = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    return signed
 
 
-def _jacobi(matrices: np.ndarray, sweeps: int = 50, tolerance: float = 1e-8) -> np.ndarray:
+def _jacobi(matrices: NDArray[Any], sweeps: int = 50, tolerance: float = 1e-8) -> NDArray[Any]:
     """Turns pairs of axes of symmetric matrices [M, r, r] until none has to be turned; returns the axes [r, r]."""
     axes = np.eye(matrices.shape[1])
     for _ in range(sweeps):
@@ -186,19 +190,20 @@ def _jacobi(matrices: np.ndarray, sweeps: int = 50, tolerance: float = 1e-8) -> 
     return axes
 
 
-def _rounds(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _rounds(count: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """All pairs of ``count`` axes, in rounds of disjoint pairs that can be turned at once (a round-robin table)."""
     seats = list(range(count + count % 2))
     rounds = []
     for _ in range(len(seats) - 1):
         half = len(seats) // 2
         pairs = [sorted(pair) for pair in zip(seats[:half], seats[: half - 1 : -1], strict=True) if max(pair) < count]
-        rounds.append(tuple(np.array(pairs, dtype=np.int64).reshape(-1, 2).T))
+        first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        rounds.append((first, second))
         seats[1:] = [seats[-1], *seats[1:-1]]
     return rounds
 
 
-def _angles(matrices: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _angles(matrices: NDArray[Any], p: NDArray[Any], q: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Sine and cosine of the angle that lowers the off-diagonal entries of each pair the most."""
     gap = matrices[:, p, p] - matrices[:, q, q]
     off = 2 * matrices[:, p, q]
@@ -207,7 +212,7 @@ def _angles(matrices: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndar
     return np.sin(angle), np.cos(angle)
 
 
-def _turn(matrix: np.ndarray, p: np.ndarray, q: np.ndarray, sine: np.ndarray, cosine: np.ndarray) -> None:
+def _turn(matrix: NDArray[Any], p: NDArray[Any], q: NDArray[Any], sine: NDArray[Any], cosine: NDArray[Any]) -> None:
     """Turns the columns p and q of the last axis, in place."""
     left, right = matrix[..., p], matrix[..., q]
     matrix[..., p], matrix[..., q] = cosine * left + sine * right, cosine * right - sine * left

@@ -198,11 +198,11 @@ class _Search:
         history: list[Row] = []
         single = self.n_units == len(self.interactions)
         while len(history) < self.settings.max_iter:
-            starts = found is not None and not history
-            row = self._start(found.coordinates) if starts else self._fit_and_assign()
+            first = None if history else found
+            row = self._fit_and_assign() if first is None else self._start(first.coordinates)
             history.append({"iteration": len(history) + 1, **row})
             callback(history[-1])
-            if row["moved"] <= self.settings.tolerance or (starts and single):
+            if row["moved"] <= self.settings.tolerance or (first is not None and single):
                 break
         return history
 

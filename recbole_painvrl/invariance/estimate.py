@@ -46,7 +46,7 @@ class RunningSquare:
             of earlier draws alone, 0 at the first, so that its product with this draw has no noise squared either.
         """
         draw = contrasts.detach()
-        past = self.total / self.weight if self.weight else torch.zeros_like(draw)
+        past = self.total / self.weight if isinstance(self.total, Tensor) else torch.zeros_like(draw)
         fresh = 1 - self.decay
         self.total = self.decay * self.total + fresh * draw
         self.squares = self.decay**2 * self.squares + (fresh * draw).square().sum(dim=0)

@@ -50,7 +50,8 @@ def _merged(columns: Tensor, n_groups: int) -> Tensor:
     distance = ((distance + distance.t()) / 2).fill_diagonal_(0)
     tree = linkage(squareform(distance.numpy(), checks=False), method="average")
     found = fcluster(tree, n_groups, criterion="maxclust")
-    return torch.unique(torch.from_numpy(found).long(), return_inverse=True)[1]
+    numbers: Tensor = torch.unique(torch.from_numpy(found).long(), return_inverse=True)[1]
+    return numbers
 
 
 def pooled(values: Tensor, groups: Tensor | None, n_groups: int) -> Tensor:

@@ -80,8 +80,8 @@ def find_heterogeneity(
     model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
-    tables = [model.scores(sample), *model.simulated_scores(sample, SIMULATED, generator)]
-    tables = torch.stack([centered(table, sample.users) for table in tables])
+    drawn = [model.scores(sample), *model.simulated_scores(sample, SIMULATED, generator)]
+    tables = torch.stack([centered(table, sample.users) for table in drawn])
     directions, excess, chance = _directions(variant * tables, torch.unique(unit_of_row[rows], return_inverse=True)[1])
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
@@ -198,7 +198,8 @@ def _directions(tables: Tensor, units: Tensor) -> tuple[Tensor, Tensor, float]:
 def whitener(moment: Tensor) -> Tensor:
     """Returns the [D, D] that makes the identity of a second moment [D, D] with a ridge on every column."""
     ridge = (RIDGE * moment.diagonal().mean()).clamp_min(1e-20)
-    return torch.linalg.inv(torch.linalg.cholesky(moment + ridge * torch.eye(len(moment)).to(moment)))
+    whitening: Tensor = torch.linalg.inv(torch.linalg.cholesky(moment + ridge * torch.eye(len(moment)).to(moment)))
+    return whitening
 
 
 def _places(along: Tensor, unit_of_row: Tensor, excess: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def generate_mask(
     loss: PairLoss,
     generator: torch.Generator,
     settings: MaskSettings | None = None,
-    callback: Callable[[dict[str, float]], None] | None = None,
+    callback: Callable[[dict[str, float]], object] | None = None,
     groups: Tensor | None = None,
 ) -> MaskResult:
     """Looks for the mask under which environments agree and the ranking stays good.
@@ -178,8 +178,8 @@ class _Search:
         """Moves the mask along the common direction and the projection along the risk; returns the history's row."""
         gate, open_gate = self._noisy_gate()
         irm, erm, on_gate, risk_on_gate, on_projection = self._gradients(gate)
-        by_gate = [pooled(on, self.groups, self.n_gates) * open_gate for on in (on_gate, risk_on_gate)]
-        pareto = pareto_step(*by_gate, (irm, erm), self.settings.pareto)
+        by_gate, risk_by_gate = (pooled(on, self.groups, self.n_gates) * open_gate for on in (on_gate, risk_on_gate))
+        pareto = pareto_step(by_gate, risk_by_gate, (irm, erm), self.settings.pareto)
         self.mu.grad = pareto.direction
         self.projection.grad = on_projection + self.decay * self.projection
         self.optimizer.step()

@@ -101,17 +101,20 @@ class Penalty:
 def _gradient_contrasts(terms: EnvironmentTerms) -> Tensor:
     """Deviations of the gradients from their mean [E k, D], whose squares add up to ``mean_j Var_e(Gamma_e,jk)``."""
     deviations = (terms.gradients - terms.gradients.mean(dim=0)).flatten(end_dim=1)
-    return deviations / deviations.shape[0] ** 0.5
+    contrasts: Tensor = deviations / deviations.shape[0] ** 0.5
+    return contrasts
 
 
 def _scale_contrasts(terms: EnvironmentTerms) -> Tensor:
     """Derivatives by the scores' common factor [E, 1], whose squares add up to their mean square."""
-    return terms.scale_gradients[:, None] / terms.scale_gradients.shape[0] ** 0.5
+    contrasts: Tensor = terms.scale_gradients[:, None] / terms.scale_gradients.shape[0] ** 0.5
+    return contrasts
 
 
 def _risk_contrasts(terms: EnvironmentTerms) -> Tensor:
     """Deviations of the losses from their mean [E, 1], whose squares add up to the variance."""
-    return (terms.losses - terms.losses.mean())[:, None] / terms.losses.shape[0] ** 0.5
+    contrasts: Tensor = (terms.losses - terms.losses.mean())[:, None] / terms.losses.shape[0] ** 0.5
+    return contrasts
 
 
 # The variance over environments of the gradient by W's columns: a column whose gradient differs is cheap only if it is

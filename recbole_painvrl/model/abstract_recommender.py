@@ -63,7 +63,8 @@ class MultimodalRecommender(GeneralRecommender):
         if self.training:
             return self.tables()
         if self._tables is None:
-            self._tables = tuple(table.contiguous() for table in self.tables())
+            users, items = self.tables()
+            self._tables = users.contiguous(), items.contiguous()
         return self._tables
 
     def full_sort_predict(self, interaction: Any) -> Tensor:

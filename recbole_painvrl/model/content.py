@@ -43,6 +43,10 @@ class WordTable(nn.Module):
         dimension: width of a word's vector.
     """
 
+    words: Tensor
+    offsets: Tensor
+    counts: Tensor
+
     def __init__(self, counts: csr_matrix, dimension: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(counts.shape[1], dimension))
@@ -114,6 +118,11 @@ class ContentFeatures(nn.Module):
     Raises:
         UserError: if ``rotation`` is none of them.
     """
+
+    dense: Tensor
+    whitened: Tensor
+    unturned_dense: Tensor
+    unturned_whitened: Tensor
 
     def __init__(self, modalities: dict[str, Modality], rotation: str = "none", similarity: bool = True) -> None:
         super().__init__()

@@ -41,6 +41,8 @@ class FusionRecommender(MultimodalRecommender):
     2020, equation 8); cosine scores at a temperature are those of SimpleX and of the softmax-loss literature.
     """
 
+    projection: nn.Linear  # None where there is no content, whose vectors then nothing asks for
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.seed = int(config["seed"])
@@ -76,7 +78,8 @@ class FusionRecommender(MultimodalRecommender):
         self.dropout_generator = generator(self.seed, "id dropout")
         self.user_embedding = nn.Embedding(self.n_users, self.embedding_size + self.feature_size)
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
-        self.projection = nn.Linear(self.content.dimension, self.feature_size) if self.feature_size else None
+        project = nn.Linear(self.content.dimension, self.feature_size) if self.feature_size else None
+        self.register_module("projection", project)
         self.reset_parameters()
 
     @staticmethod
@@ -137,7 +140,7 @@ class FusionRecommender(MultimodalRecommender):
             dropped: bool [I], the items that this training step scores by their content alone, or None.
         """
         users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content))
-        if dropped is None:
+        if dropped is None or content is None:
             return users, items
         alone = F.pad(content, (self.embedding_size, 0)) / (1 + self.n_layers)
         return users, torch.where(dropped[:, None], alone, items)
@@ -182,7 +185,7 @@ class FusionRecommender(MultimodalRecommender):
         drawn = torch.rand(self.n_items, generator=self.dropout_generator) < self.id_dropout
         return drawn.to(self.device)
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss of the batch."""
         content = self.item_content() if self.feature_size else None
         return self.ranking_loss(interaction, content, self.dropped_items())

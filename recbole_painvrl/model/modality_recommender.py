@@ -5,6 +5,8 @@ Letters: B batch, U users, I items (row 0 of both is RecBole's padding), D total
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -75,6 +77,7 @@ class ModalityRecommender(MultimodalRecommender):
 
     def ranking_loss(self, users: Tensor, items: Tensor, interaction: Any) -> Tensor:
         """Returns the mean loss a training interaction, a scalar, of the scoring tables [U, d] and [I, d]."""
+        assert self.objective is not None, "a model with a loss of its own has no ranking objective"
         return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID])
 
     def batch_penalty(self, users: Tensor, items: Tensor, interaction: Any) -> Tensor:
@@ -85,7 +88,7 @@ class ModalityRecommender(MultimodalRecommender):
         rows = [users[interaction[self.USER_ID]], items[interaction[self.ITEM_ID]]]
         if "negatives" in interaction:
             rows.append(items[interaction["negatives"]].flatten(1))
-        return self.reg_weight * sum(part.square().sum() for part in rows) / (2 * len(interaction))
+        return self.reg_weight * reduce(add, (part.square().sum() for part in rows)) / (2 * len(interaction))
 
     def generators(self) -> dict[str, torch.Generator]:
         """Returns the generators whose states a checkpoint has to keep."""

@@ -45,6 +45,8 @@ class RankingObjective(nn.Module):
         generator: draws the shared candidates of a sampled softmax.
     """
 
+    known: Tensor
+
     def __init__(
         self, config: Any, user: Tensor, item: Tensor, n_users: int, n_items: int, generator: torch.Generator
     ) -> None:

@@ -75,7 +75,7 @@ def find(folders: Iterable[str | Path]) -> Found:
 
 def _cells(file: Path) -> list[Mapping[str, Any]]:
     try:
-        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        cells: list[Mapping[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["cells"]
         missing = {key for cell in cells for key in NEEDED if key not in cell}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); expected the file of a comparison") from error

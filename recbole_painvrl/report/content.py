@@ -102,14 +102,18 @@ class Report:
                 missing.setdefault((f"{subject} on {dataset}" if subject else dataset, str(reason)), []).append(name)
         self.notes += [f"{of}: not drawn: {', '.join(names)} ({why})" for (of, why), names in missing.items()]
 
-    def _all_tasks(self, front: Sequence[tuple[float, float, float]]) -> Iterator[tuple[str, str, str, Callable]]:
+    def _all_tasks(
+        self, front: Sequence[tuple[float, float, float]]
+    ) -> Iterator[tuple[str, str, str, Callable[[], Drawing]]]:
         for dataset, chosen in self.by_dataset().items():
             for task in self._tasks(dataset, chosen, front):
                 yield (dataset, *task)
         main = [boards[0] for boards in self.boards.values()]
         yield ALL, "ranks", "", partial(critical_difference, main)
 
-    def _tasks(self, dataset: str, chosen: Sequence[Selected], front: Sequence) -> Iterator[Task]:
+    def _tasks(
+        self, dataset: str, chosen: Sequence[Selected], front: Sequence[tuple[float, float, float]]
+    ) -> Iterator[Task]:
         metric = self.metric(chosen[0])
         yield "differences", "", partial(paired_differences, self.boards[dataset][0])
         for name, draw_all in OF_DATA.items():

@@ -16,6 +16,7 @@ from recbole_painvrl.report.selection import Choice, Selected
 from recbole_painvrl.report.sheet import Cell
 from recbole_painvrl.report.table import Values, columns_of, further_sets, groupings_of, rho_text
 
+Place = tuple[bool, bool, float, str]  # what lines are sorted by
 COSTS = {"seconds": ("seconds_train", 1), "peak MB": ("peak_rss_mb", 0), "parameters": ("n_parameters", 0)}
 DIGITS = 4
 NO_ROLE, TOP, TIED, UNTESTED = "", "best", "tied", "untested"
@@ -175,8 +176,8 @@ def _name_best(lines: Sequence[Line], column: str, bigger: bool) -> None:
             line.cells[column] = replace(line.cells[column], standing=TOP)
 
 
-def _place(bigger: bool) -> Callable[[Line], tuple]:
-    def place(line: Line) -> tuple:
+def _place(bigger: bool) -> Callable[[Line], Place]:
+    def place(line: Line) -> Place:
         mean = line.cells["test"].mean
         return (not line.selected.chosen, mean is None, 0.0 if mean is None else (-mean if bigger else mean), line.name)
 

@@ -98,6 +98,7 @@ def user_values(one: Selected, test_set: str, metric: str) -> dict[str, float]:
     return user_means([choice.run.path for choice in one.choices], test_set, metric) or {}
 
 
+Pair = tuple[str, frozenset[int]]  # test set, and the two models in either order
 READ: dict[str, Callable[[Selected, str, str], Values]] = {USERS: user_values, SEEDS: seed_values}
 
 
@@ -159,11 +160,11 @@ def _corrected(found: Sequence[Comparison]) -> list[Comparison]:
     return [replace(one, t=t.get(_pair(one), Corrected()), wilcoxon=wilcoxon[_pair(one)]) for one in found]
 
 
-def _pair(one: Comparison) -> tuple[str, frozenset[int]]:
+def _pair(one: Comparison) -> Pair:
     return one.test_set, frozenset((id(one.model), id(one.reference)))
 
 
-def _family(values: Mapping[tuple, float | None]) -> dict[tuple, Corrected]:
+def _family(values: Mapping[Pair, float | None]) -> dict[Pair, Corrected]:
     known = {pair: value for pair, value in values.items() if value is not None}
     p = list(known.values())
     rows = zip(known, p, holm(p), benjamini_hochberg(p), strict=True)

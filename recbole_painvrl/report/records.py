@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file
@@ -28,6 +29,8 @@ class RunFolder:
     Args:
         path: The folder; it need not exist yet.
     """
+
+    config_file = "config.yaml"
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -51,7 +54,7 @@ class RunFolder:
     @property
     def started(self) -> bool:
         """Whether a run began here."""
-        return (self.path / "config.yaml").exists()
+        return (self.path / self.config_file).exists()
 
     @property
     def owner(self) -> str:
@@ -134,11 +137,12 @@ class RunFolder:
             UserError: The file is not there or is damaged.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            return values
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path / name}: cannot be read ({error}); is this the folder of a run?") from error
 
-    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes arrays of numbers or texts; ``numpy.load`` reads them with ``allow_pickle=False``.
 
         Raises:
@@ -148,7 +152,8 @@ class RunFolder:
             if array.dtype.hasobject:
                 raise TypeError(f"{name}: {key} holds Python objects and would have to be pickled")
         with atomic_file(self.path / name) as file:
-            np.savez_compressed(file, **arrays)
+            named: dict[str, Any] = dict(arrays)  # numpy's types take any keyword for its own
+            np.savez_compressed(file, **named)
 
     def finish(self) -> None:
         """Marks the run as complete."""

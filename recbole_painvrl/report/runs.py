@@ -70,7 +70,7 @@ class Run:
     @property
     def metric(self) -> str:
         """The metric that decided on validation."""
-        return self.result["valid_metric"]
+        return str(self.result["valid_metric"])
 
     @property
     def bigger(self) -> bool:
@@ -80,7 +80,7 @@ class Run:
     @property
     def data_folder(self) -> Path:
         """Where its data were when it ran."""
-        return Path(self.config.get("data_path") or ".") / self.result["dataset"]
+        return Path(self.config.get("data_path") or ".", self.result["dataset"])
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 LEVEL = 0.05  # a corrected p below it is a difference
@@ -47,7 +48,7 @@ class Paired:
     p_wilcoxon: float
 
 
-def paired(ours: np.ndarray, theirs: np.ndarray) -> Paired | None:
+def paired(ours: NDArray[Any], theirs: NDArray[Any]) -> Paired | None:
     """Compares the values [n] of two models, pair by pair; None for fewer than two pairs."""
     from scipy.stats import t, wilcoxon  # here, for it takes long to load and mistakes are told without it
 
@@ -83,7 +84,7 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     return [float(value) for value in false_discovery_control(values)] if len(values) else []
 
 
-def _recorded(folder: Path, test_set: str, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _recorded(folder: Path, test_set: str, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
     file, users, values = folder / "per_user.npz", f"{test_set}/users", f"{test_set}/{metric}"
     if not file.is_file():
         return None
@@ -104,7 +105,7 @@ def user_means(folders: Iterable[str | Path], test_set: str, metric: str) -> dic
     return dict(zip(users.tolist(), (sums / np.bincount(places, minlength=len(users))).tolist(), strict=True))
 
 
-def paired_values(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> tuple[np.ndarray, np.ndarray]:
+def paired_values(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns the values [n] of both for the users (or seeds) that both have."""
     shared = sorted(set(ours) & set(theirs))
     return np.array([ours[one] for one in shared]), np.array([theirs[one] for one in shared])

@@ -70,7 +70,8 @@ def _write_truth(data: Simulated, folder: Path) -> None:
     ]
     _write_csv(pd.DataFrame(table), folder / ("truth_latent.csv" if data.rotations else "truth.csv"))
     if data.rotations:
-        np.savez(folder / "truth_rotation.npz", **data.rotations)
+        named: dict[str, Any] = dict(data.rotations)  # numpy's types take any keyword for its own
+        np.savez(folder / "truth_rotation.npz", **named)
 
 
 def _gamma_rows(data: Simulated) -> Iterator[dict[str, Any]]:

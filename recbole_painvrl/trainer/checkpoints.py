@@ -29,6 +29,11 @@ RESUMED = (
 class CheckpointMixin(_Base):
     """The part of :class:`recbole_painvrl.trainer.RunMixin` that stores and continues a training."""
 
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    saved_model_file: str
+    _resumed_file: str | None
+
     def _best_file(self) -> str:
         if self._resumed_file and not os.path.exists(self.saved_model_file):
             return self._resumed_file

@@ -65,6 +65,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         )
         self.model.rho.fill_(rho)
         result = self.evaluate(valid_data, load_best_model=False)
+        assert result is not None, "there is a validation set"
         self.best_valid_score, self.best_valid_result = float(result[self.config["valid_metric"].lower()]), result
         further = self.beside_validation(valid_data)
         chosen = {"variant_weight": rho, "plain_score": self.plain_score, "score": self.best_valid_score}

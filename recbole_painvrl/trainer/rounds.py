@@ -192,7 +192,7 @@ class Rounds:
             "history": found.history,
         }
 
-    def _search_mask(self, number: int, dataset: Any, step: Callable[[dict], object]) -> MaskResult:
+    def _search_mask(self, number: int, dataset: Any, step: Callable[[dict[str, float]], object]) -> MaskResult:
         frozen = self._turned(number, dataset) if self.model.content.turnable else self.model.frozen()
         pairs, source = interactions(dataset, self.model.device), generator(self.seed, f"mask {number}")
         loss, settings, groups = self.loss(dataset), self.mask_settings, self._gate_groups()

@@ -59,7 +59,7 @@ class RunMixin(CheckpointMixin):
         self._latest_valid: dict[str, float] | None = None
         self._epoch = self._first_epoch = -1
         self._saved_at = self._save_seconds = 0.0
-        self._resumed_file: str | None = None
+        self._resumed_file = None
 
     # for subclasses
 
@@ -244,7 +244,9 @@ class RunMixin(CheckpointMixin):
 
     def groups(self, grouping: Grouping) -> dict[str, Any]:
         """Returns the results of one grouping of the latest evaluation, which must have top-k lists."""
-        return group_values(self.evaluator, self.eval_collector.lists, grouping, self.config["metric_decimal_place"])
+        lists = self.eval_collector.lists
+        assert lists is not None, "the latest evaluation had no top-k metric"
+        return group_values(self.evaluator, lists, grouping, self.config["metric_decimal_place"])
 
 
 def _unique(file: str, config: Any) -> str:

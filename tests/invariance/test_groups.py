@@ -49,9 +49,7 @@ def mask(study: Study, groups: torch.Tensor | None) -> torch.Tensor:
     settings = MaskSettings(batch_size=256, n_candidates=64, steps=60)
     source = torch.Generator().manual_seed(1)
     labels = study.labels
-    return generate_mask(
-        study.frozen, study.interactions, labels, SoftmaxLoss(), source, settings, groups=groups
-    ).mask
+    return generate_mask(study.frozen, study.interactions, labels, SoftmaxLoss(), source, settings, groups=groups).mask
 
 
 def test_columns_of_a_group_have_one_mask(small: Study) -> None:

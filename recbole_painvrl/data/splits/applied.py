@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from recbole.data.dataset import Dataset
 
 from recbole_painvrl.data.atomic import AtomicFormat
@@ -42,7 +43,7 @@ class AppliedSplit:
 
     settings: dict[str, Any]
     source: Source
-    labels: np.ndarray
+    labels: NDArray[Any]
     dropped: dict[str, int]
     details: dict[str, Any] = field(default_factory=dict)
 

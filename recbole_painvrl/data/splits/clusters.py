@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from recbole_painvrl.errors import UserError
 
 
-def join_blocks(blocks: list[np.ndarray]) -> np.ndarray:
+def join_blocks(blocks: list[NDArray[Any]]) -> NDArray[Any]:
     """Puts modalities side by side with equal say: each is centered and scaled to a total variance of 1.
 
     Args:
@@ -25,10 +27,11 @@ def join_blocks(blocks: list[np.ndarray]) -> np.ndarray:
         centered = block - block.mean(axis=0)
         total = float(np.sqrt((centered.astype(np.float64) ** 2).sum(axis=1).mean()))
         scaled.append(centered / total if total > 0 else centered)
-    return np.concatenate(scaled, axis=1).astype(np.float32)
+    joined: NDArray[Any] = np.concatenate(scaled, axis=1).astype(np.float32)
+    return joined
 
 
-def cluster_items(features: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+def cluster_items(features: NDArray[Any], n_clusters: int, seed: int) -> NDArray[Any]:
     """Clusters items by k-means, from four seeded starts.
 
     Args:
@@ -48,4 +51,5 @@ def cluster_items(features: np.ndarray, n_clusters: int, seed: int) -> np.ndarra
                         f"there are {distinct}; lower clusters")  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        return KMeans(n_clusters, n_init=4, random_state=seed).fit(features).labels_.astype(np.int64)
+        labels: NDArray[Any] = KMeans(n_clusters, n_init=4, random_state=seed).fit(features).labels_.astype(np.int64)
+        return labels

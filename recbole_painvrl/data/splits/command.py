@@ -84,7 +84,8 @@ def _build(config: Config) -> AppliedSplit:
     for part in COMMON["sets"]:
         if part not in dataset.ood_split.statistics:
             raise UserError(f"ood_split: no interaction is left for {part}; hold out less, or give sets without {part}")
-    return dataset.ood_split
+    split: AppliedSplit = dataset.ood_split
+    return split
 
 
 def _take_files(source: Path, dataset: str, folder: Path, name: str, modalities: Any) -> None:
@@ -121,7 +122,8 @@ def _settings_text(config: Config, split: AppliedSplit) -> str:
     settings["benchmark_filename"] = list(split.statistics)
     if split.settings.get("candidates") == "new":
         settings["test_candidates"] = {key: "new" for key in split.statistics if key.endswith("_ood")}
-    return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
+    text: str = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
+    return text
 
 
 def parse_settings(kind: str, keys: dict[str, str], seed: int | None) -> tuple[dict[str, Any], dict[str, str]]:

@@ -5,8 +5,11 @@ Letters: n interactions, U users, I items, D feature width, d width of the facto
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import randomized_svd
 
@@ -20,7 +23,7 @@ JUDGED_ROWS = 1000
 SHARPNESS = np.logspace(-1, 2, 13)  # in units of the scores' standard deviation
 
 
-def find_environments(table: Table, features: np.ndarray, n_environments: int, seed: int) -> np.ndarray:
+def find_environments(table: Table, features: NDArray[Any], n_environments: int, seed: int) -> NDArray[Any]:
     """Splits the interactions into environments, [n], each ranking by the features in its own way.
 
     The reference model is a truncated singular value decomposition of the interaction matrix, normalized by the degrees
@@ -44,7 +47,7 @@ def find_environments(table: Table, features: np.ndarray, n_environments: int, s
     return found.labels.numpy()
 
 
-def reference_model(table: Table, features: np.ndarray, seed: int) -> tuple[FrozenRecommender, torch.Tensor]:
+def reference_model(table: Table, features: NDArray[Any], seed: int) -> tuple[FrozenRecommender, torch.Tensor]:
     """Returns the factorization as a frozen recommender with padding rows, and its projection [d, D]."""
     users, items = _factorize(table, seed)
     gram = features.T @ features
@@ -59,7 +62,7 @@ def reference_model(table: Table, features: np.ndarray, seed: int) -> tuple[Froz
     return frozen, torch.from_numpy(projection)
 
 
-def _factorize(table: Table, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _factorize(table: Table, seed: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns factors of users [U, d] and items [I, d], float32."""
     shape = (table.n_users, table.n_items)
     users, items = table.users[table.first_rows], table.items[table.first_rows]
@@ -72,7 +75,7 @@ def _factorize(table: Table, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (left * values).astype(np.float32), (right.T * by_item).astype(np.float32)
 
 
-def _sharpness(table: Table, users: np.ndarray, items: np.ndarray) -> float:
+def _sharpness(table: Table, users: NDArray[Any], items: NDArray[Any]) -> float:
     """Returns the factor under which a softmax over all items explains a sample of the interactions best."""
     rows = np.linspace(0, len(table) - 1, min(len(table), JUDGED_ROWS)).astype(np.int64)
     scores = torch.from_numpy(users[table.users[rows]] @ items.T)
@@ -82,6 +85,6 @@ def _sharpness(table: Table, users: np.ndarray, items: np.ndarray) -> float:
     return unit * float(SHARPNESS[int(np.argmin(losses))])
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
+def _padded(rows: NDArray[Any]) -> NDArray[Any]:
     """Puts a row of zeros before the others."""
     return np.concatenate([np.zeros((1, rows.shape[1]), dtype=np.float32), rows.astype(np.float32)])

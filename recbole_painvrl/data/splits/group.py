@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError, nearest
 
 
-def hold_values(cells: np.ndarray, values: list[str], separator: str | None, column: str) -> np.ndarray:
+def hold_values(cells: NDArray[Any], values: list[str], separator: str | None, column: str) -> NDArray[Any]:
     """Returns which cells hold one of ``values``, bool [n].
 
     Args:

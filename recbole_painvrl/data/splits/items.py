@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.splits.table import TRAIN, Table
 from recbole_painvrl.errors import UserError
 
 
-def draw_items(n_items: int, share: float, random: np.random.Generator) -> np.ndarray:
+def draw_items(n_items: int, share: float, random: np.random.Generator) -> NDArray[Any]:
     """Draws ``share`` of the items, bool [I], at least one and not all."""
     if n_items < 2:
         raise UserError(f"ood_split: {n_items} item cannot be parted into known and new ones")
@@ -18,7 +21,7 @@ def draw_items(n_items: int, share: float, random: np.random.Generator) -> np.nd
     return drawn
 
 
-def draw_clusters(cluster_of_item: np.ndarray, share: float, random: np.random.Generator) -> list[int]:
+def draw_clusters(cluster_of_item: NDArray[Any], share: float, random: np.random.Generator) -> list[int]:
     """Draws clusters that together hold about ``share`` of the items.
 
     Clusters come in random order; one is taken if that brings the share of items nearer to what is asked for. If none
@@ -42,7 +45,9 @@ def draw_clusters(cluster_of_item: np.ndarray, share: float, random: np.random.G
     return sorted(drawn) or [int(clusters[np.abs(sizes - target).argmin()])]
 
 
-def release(table: Table, held: np.ndarray, units: np.ndarray, keep: float, random: np.random.Generator) -> np.ndarray:
+def release(
+    table: Table, held: NDArray[Any], units: NDArray[Any], keep: float, random: np.random.Generator
+) -> NDArray[Any]:
     """Lets some held-out pairs of every unit back into training, so that the unit stays known.
 
     Args:
@@ -62,4 +67,5 @@ def release(table: Table, held: np.ndarray, units: np.ndarray, keep: float, rand
     back = order[np.arange(len(order)) - starts < np.ceil(keep * sizes - 1e-9)]
     released = np.zeros(len(table.first_rows), dtype=bool)
     released[table.pairs[back]] = True
-    return held & ~released[table.pairs]
+    still_held: NDArray[Any] = held & ~released[table.pairs]
+    return still_held

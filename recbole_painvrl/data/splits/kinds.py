@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.splits.clusters import cluster_items
 from recbole_painvrl.data.splits.environment import find_environments
@@ -34,7 +35,7 @@ class Held:
         details: What was drawn or found, as plain data.
     """
 
-    rows: np.ndarray
+    rows: NDArray[Any]
     whole_items: bool = False
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -115,11 +116,12 @@ def _group(source: Source, settings: Settings) -> Held:
     return Held(rows, suffix == "item" and keep == 0, {"column": f".{suffix}", "keep": keep})
 
 
-def _whole_pairs(source: Source, rows: np.ndarray) -> np.ndarray:
+def _whole_pairs(source: Source, rows: NDArray[Any]) -> NDArray[Any]:
     """Leaves out held rows whose pair is not held in another row."""
     table = source.table
     outside = np.bincount(table.pairs, weights=~rows, minlength=len(table.first_rows)) > 0
-    return rows & ~outside[table.pairs]
+    whole: NDArray[Any] = rows & ~outside[table.pairs]
+    return whole
 
 
 def _environment(source: Source, settings: Settings) -> Held:
@@ -132,7 +134,7 @@ def _environment(source: Source, settings: Settings) -> Held:
     return Held(rows, False, {"held_out": chosen, "sizes": dict(zip(names.tolist(), sizes.tolist(), strict=True))})
 
 
-def _environments(source: Source, settings: Settings) -> np.ndarray:
+def _environments(source: Source, settings: Settings) -> NDArray[Any]:
     """Returns the environment of each interaction as text, from a column or identified."""
     if settings["field"]:
         suffix, _ = find_column(source.files, settings["field"])

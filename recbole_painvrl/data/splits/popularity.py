@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.splits.table import Table
 from recbole_painvrl.errors import UserError
 
 
 def hold_uniform(
-    table: Table, eligible: np.ndarray, share: float, cap: float, random: np.random.Generator
-) -> np.ndarray:
+    table: Table, eligible: NDArray[Any], share: float, cap: float, random: np.random.Generator
+) -> NDArray[Any]:
     """Draws pairs so that all items get the same number of them, as far as they have that many.
 
     Drawing each pair with a probability inverse to its item's popularity gives every item the same expected number.
@@ -48,22 +51,23 @@ def hold_uniform(
     quota = _fill(room, target, random)
     key = np.where(barred, 2.0, random.random(len(barred)))
     chosen = _rank(item_of_pair, key) < quota[item_of_pair]
-    return chosen[table.pairs]
+    rows: NDArray[Any] = chosen[table.pairs]
+    return rows
 
 
-def _fill(room: np.ndarray, target: int, random: np.random.Generator) -> np.ndarray:
+def _fill(room: NDArray[Any], target: int, random: np.random.Generator) -> NDArray[Any]:
     """Returns quotas [I] that add up to ``target``, as equal as ``room`` [I] allows."""
     low, high = 0, int(room.max())
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if np.minimum(room, middle).sum() <= target else (low, middle - 1)
-    quota = np.minimum(room, low)
+    quota: NDArray[Any] = np.minimum(room, low)
     wanting = np.flatnonzero(room > low)
     quota[random.permutation(wanting)[: target - quota.sum()]] += 1
     return quota
 
 
-def _rank(groups: np.ndarray, key: np.ndarray) -> np.ndarray:
+def _rank(groups: NDArray[Any], key: NDArray[Any]) -> NDArray[Any]:
     """Returns the rank, from 0, of each entry among those of its group when sorted by ``key``."""
     order = np.lexsort((key, groups))
     starts = np.searchsorted(groups[order], groups[order], side="left")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.atomic import AtomicFormat, read_header, read_text
 from recbole_painvrl.errors import UserError, nearest
@@ -55,7 +57,7 @@ class RawFiles:
         path = self.folder / f"{self.dataset}.{suffix}"
         return read_header(path, self.form) if path.is_file() else {}
 
-    def of_tokens(self, suffix: str, id_field: str, field: str, tokens: np.ndarray) -> np.ndarray:
+    def of_tokens(self, suffix: str, id_field: str, field: str, tokens: NDArray[Any]) -> NDArray[Any]:
         """Returns a column of ``.item`` or ``.user`` for each token, as text; empty where the file has no such token.
 
         Raises:
@@ -84,7 +86,7 @@ def find_column(files: RawFiles, field: str) -> tuple[str, str | None]:
     raise UserError(f"ood_split.field: {files.dataset} has no column {field!r} ({there}).{nearest(field, names)}")
 
 
-def read_times(files: RawFiles, field: str | None, rows: np.ndarray) -> np.ndarray:
+def read_times(files: RawFiles, field: str | None, rows: NDArray[Any]) -> NDArray[Any]:
     """Returns the time of the rows, float64 [n].
 
     Raises:
@@ -94,7 +96,7 @@ def read_times(files: RawFiles, field: str | None, rows: np.ndarray) -> np.ndarr
         there = ", ".join(files.columns)
         what = f"{files.paths[0].name} has no column {field!r} (TIME_FIELD; there are {there})"
         raise UserError(f"ood_split: kind time needs timestamps, but {what}.{nearest(str(field), files.columns)}")
-    times = pd.to_numeric(files.rows[field], errors="coerce").to_numpy(dtype=np.float64)[rows]
+    times: NDArray[Any] = pd.to_numeric(files.rows[field], errors="coerce").to_numpy(dtype=np.float64)[rows]
     if not np.isfinite(times).all():
         bad = rows[int(np.flatnonzero(~np.isfinite(times))[0])]
         cell = files.rows[field].iloc[bad]

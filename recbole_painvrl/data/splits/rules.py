@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.splits.table import DROPPED, TEST_OOD, TRAIN, VALID_OOD, Table
 from recbole_painvrl.errors import UserError
@@ -19,14 +21,14 @@ class Assigned:
         dropped: Rows that are in no set, by reason.
     """
 
-    labels: np.ndarray
+    labels: NDArray[Any]
     dropped: dict[str, int]
 
 
 def assign_sets(
     table: Table,
-    held: np.ndarray,
-    takeable: np.ndarray,
+    held: NDArray[Any],
+    takeable: NDArray[Any],
     whole_items: bool,
     keep_cold_users: bool,
     validation_share: float,
@@ -65,23 +67,24 @@ def assign_sets(
     return Assigned(labels, dropped)
 
 
-def _drop(labels: np.ndarray, rows: np.ndarray, reason: str, dropped: dict[str, int]) -> None:
+def _drop(labels: NDArray[Any], rows: NDArray[Any], reason: str, dropped: dict[str, int]) -> None:
     """Takes rows out of every set."""
     if rows.any():
         labels[rows] = DROPPED
         dropped[reason] = int(rows.sum())
 
 
-def _without_training(table: Table, labels: np.ndarray) -> np.ndarray:
+def _without_training(table: Table, labels: NDArray[Any]) -> NDArray[Any]:
     """Returns the rows, bool [n], that cannot be ranked for because nothing of their user is left in training."""
     now, before = np.zeros((2, table.n_users), dtype=bool)
     now[table.users[labels == TRAIN]] = True
     before[table.users[table.parts == TRAIN]] = True
     taken = before[table.users] | (labels == TEST_OOD)
-    return (labels >= 0) & taken & ~now[table.users]
+    unranked: NDArray[Any] = (labels >= 0) & taken & ~now[table.users]
+    return unranked
 
 
-def _check(labels: np.ndarray, dropped: dict[str, int]) -> None:
+def _check(labels: NDArray[Any], dropped: dict[str, int]) -> None:
     """Raises if there is nothing to train on, or nothing to test on."""
     why = "; ".join(f"{number} interactions {reason} were dropped" for reason, number in dropped.items())
     if not (labels == TRAIN).any():
@@ -91,7 +94,7 @@ def _check(labels: np.ndarray, dropped: dict[str, int]) -> None:
         raise UserError(f"ood_split: the test set test_ood is empty{hint}")
 
 
-def _draw_validation(unit: np.ndarray, held: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def _draw_validation(unit: NDArray[Any], held: NDArray[Any], share: float, random: np.random.Generator) -> NDArray[Any]:
     """Draws whole units until they hold about ``share`` of the held-out rows, bool [n]; at least one, not all.
 
     Raises:

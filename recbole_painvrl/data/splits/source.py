@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 
 from recbole_painvrl.data.features import Items, Modality, load_modalities
@@ -37,22 +38,24 @@ class Source:
     """
 
     table: Table
-    rows: np.ndarray
-    users: np.ndarray
-    items: np.ndarray
+    rows: NDArray[Any]
+    users: NDArray[Any]
+    items: NDArray[Any]
     files: RawFiles
     fields: Mapping[str, str]
     modalities: Any
 
-    def cells(self, suffix: str, field: str) -> np.ndarray:
+    def cells(self, suffix: str, field: str) -> NDArray[Any]:
         """Returns the cell of each interaction, of its user or of its item, [n] texts."""
         if suffix == "inter":
-            return self.files.rows[field].to_numpy(dtype=object)[self.rows]
-        if suffix == "item":
-            return self.files.of_tokens("item", self.fields["item"], field, self.items)[self.table.items]
-        return self.files.of_tokens("user", self.fields["user"], field, self.users)[self.table.users]
+            found: NDArray[Any] = self.files.rows[field].to_numpy(dtype=object)[self.rows]
+        elif suffix == "item":
+            found = self.files.of_tokens("item", self.fields["item"], field, self.items)[self.table.items]
+        else:
+            found = self.files.of_tokens("user", self.fields["user"], field, self.users)[self.table.users]
+        return found
 
-    def features(self, settings: Mapping[str, Any]) -> np.ndarray:
+    def features(self, settings: Mapping[str, Any]) -> NDArray[Any]:
         """Returns features of all modalities, or of the one that the split names, float32 [I, D].
 
         Raises:
@@ -80,16 +83,19 @@ class Source:
         return join_blocks([_matrix(modality, seed)[1:] for modality in chosen])
 
 
-def _matrix(modality: Modality, seed: int) -> np.ndarray:
+def _matrix(modality: Modality, seed: int) -> NDArray[Any]:
     """Returns a modality as numbers; words, whose vectors a model would learn, by a truncated SVD of their counts."""
     if modality.values is not None:
         return modality.values
     assert modality.words is not None
     width = min(WORD_DIMENSIONS, min(modality.words.shape) - 1)
-    return TruncatedSVD(max(1, width), random_state=seed).fit_transform(modality.words).astype(np.float32)
+    reduced: NDArray[Any] = (
+        TruncatedSVD(max(1, width), random_state=seed).fit_transform(modality.words).astype(np.float32)
+    )
+    return reduced
 
 
-def in_token_order(ids: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def in_token_order(ids: NDArray[Any], tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Numbers ids anew in the order of their tokens.
 
     Args:

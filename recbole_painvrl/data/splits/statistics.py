@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.data.splits.table import SETS, TRAIN, Table
 
@@ -12,7 +14,7 @@ Statistics = dict[str, dict[str, float]]
 _HEAD = ("set", "interactions", "users", "items", "mean popularity", "cold items", "cold pairs", "cold users")
 
 
-def describe(table: Table, labels: np.ndarray) -> Statistics:
+def describe(table: Table, labels: NDArray[Any]) -> Statistics:
     """Returns the counts of each set that is not empty.
 
     Args:

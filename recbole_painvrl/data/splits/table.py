@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 SETS = ("train", "valid", "test", "test_ood", "valid_ood")
 TRAIN, VALID, TEST, TEST_OOD, VALID_OOD = range(len(SETS))
@@ -25,9 +27,9 @@ class Table:
         parts: [n] set of each row, ``TRAIN``, ``VALID`` or ``TEST``; all ``TRAIN`` where nothing has been split yet.
     """
 
-    users: np.ndarray
-    items: np.ndarray
-    parts: np.ndarray
+    users: NDArray[Any]
+    items: NDArray[Any]
+    parts: NDArray[Any]
 
     def __len__(self) -> int:
         """Number of interactions."""
@@ -44,15 +46,17 @@ class Table:
         return int(self.users.max()) + 1
 
     @cached_property
-    def pairs(self) -> np.ndarray:
+    def pairs(self) -> NDArray[Any]:
         """[n] number of the (user, item) pair of each row, 0 to P - 1; repeated interactions share one."""
-        return np.unique(self.users * self.n_items + self.items, return_inverse=True)[1]
+        numbers: NDArray[Any] = np.unique(self.users * self.n_items + self.items, return_inverse=True)[1]
+        return numbers
 
     @cached_property
-    def first_rows(self) -> np.ndarray:
+    def first_rows(self) -> NDArray[Any]:
         """[P] the first row of each pair."""
-        return np.unique(self.pairs, return_index=True)[1]
+        rows: NDArray[Any] = np.unique(self.pairs, return_index=True)[1]
+        return rows
 
-    def in_sets(self, names: list[str]) -> np.ndarray:
+    def in_sets(self, names: list[str]) -> NDArray[Any]:
         """Returns which rows are in the named sets, bool [n]."""
         return np.isin(self.parts, [SETS.index(name) for name in names])

@@ -101,7 +101,7 @@ class GRCN(ModalityRecommender):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Returns the mean ranking loss of the batch and the L2 term of its ids and preferences."""
-        preferences = [network.preference.weight for network in self.prototypes]
+        preferences = [network.get_parameter("preference.weight") for network in self.prototypes]
         own = torch.cat([self.user_embedding.weight, *preferences], dim=1)
         penalty = self.batch_penalty(own, self.item_embedding.weight, interaction)
         return self.ranking_loss(*self.tables(), interaction) + penalty

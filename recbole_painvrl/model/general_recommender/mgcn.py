@@ -6,6 +6,8 @@ d embedding width, V distinct users or items of a batch.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -74,9 +76,9 @@ class MGCN(ContentGraphRecommender):
     def fused(self, ids: Tensor, views: list[Tensor]) -> Tensor:
         """Returns what the modalities share and, as far as the ids prefer it, what each has of its own [U + I, d]."""
         share = torch.stack([self.attention(view) for view in views]).softmax(dim=0)
-        shared = sum(part * view for part, view in zip(share, views, strict=True))
+        shared = reduce(add, (part * view for part, view in zip(share, views, strict=True)))
         own = [(view - shared) * prefer(ids).sigmoid() for view, prefer in zip(views, self.preferences, strict=True)]
-        return shared + sum(own) / len(own)
+        return shared + reduce(add, own) / len(own)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Returns the ids and the fusion of users, then items, both [U + I, d]."""
@@ -85,7 +87,7 @@ class MGCN(ContentGraphRecommender):
 
     def tables(self) -> tuple[Tensor, Tensor]:
         """Returns the scoring tables of users and of items."""
-        both = sum(self.vectors())
+        both = add(*self.vectors())
         return both[: self.n_users], both[self.n_users :]
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, Tensor]:
@@ -94,7 +96,7 @@ class MGCN(ContentGraphRecommender):
         both = ids + fusion
         ranking = self.ranking_loss(both[: self.n_users], both[self.n_users :], interaction)
         nodes = (interaction[self.USER_ID], interaction[self.ITEM_ID] + self.n_users)
-        alignment = sum(self.alignment(fusion, ids, torch.unique(side)) for side in nodes)
+        alignment = reduce(add, (self.alignment(fusion, ids, torch.unique(side)) for side in nodes))
         return ranking + self.id_penalty(interaction), self.ssl_weight * alignment
 
     def alignment(self, fusion: Tensor, ids: Tensor, nodes: Tensor) -> Tensor:

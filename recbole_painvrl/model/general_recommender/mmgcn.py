@@ -97,7 +97,7 @@ class MMGCN(ModalityRecommender):
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Returns the mean ranking loss of the batch and the L2 term of its ids and preferences."""
-        preferences = [graph.preference.weight for graph in self.graphs]
+        preferences = [graph.get_parameter("preference.weight") for graph in self.graphs]
         own = torch.cat([self.user_embedding.weight, *preferences], dim=1)
         penalty = self.batch_penalty(own, self.item_embedding.weight, interaction)
         return self.ranking_loss(*self.tables(), interaction) + penalty

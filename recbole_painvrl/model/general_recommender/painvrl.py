@@ -37,7 +37,7 @@ class PaInvRL(FusionRecommender):
     reimplemented from its abstract and from InvRL, which it extends.
     """
 
-    loss_names = ("invariant", "full")
+    loss_names: tuple[str, ...] = ("invariant", "full")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.conversion = one_of("convert", config["convert"], CONVERSIONS)
@@ -92,7 +92,7 @@ class PaInvRL(FusionRecommender):
         invariant, variant = self.branches()
         return invariant + (self.rho if rho is None else rho) * variant
 
-    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, Tensor]:
+    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
         dropped = self.dropped_items()
         if not self.converts:
@@ -146,8 +146,8 @@ class PaInvRL(FusionRecommender):
     @torch.no_grad()
     def begin_final(self) -> None:
         """Ends the warm-up: a new recommender is drawn, on the present mask; word tables keep what they learned."""
-        words = {name: table.weight.clone() for name, table in self.content.tables.items()}
+        words = {name: table.get_parameter("weight").clone() for name, table in self.content.tables.items()}
         self.stage.fill_(FINAL)
         self.reset_parameters()
         for name, weight in words.items():
-            self.content.tables[name].weight.copy_(weight)
+            self.content.tables[name].get_parameter("weight").copy_(weight)

@@ -6,6 +6,8 @@ V distinct items of a batch.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -92,4 +94,4 @@ class SLMRec(ModalityRecommender):
             present = coarser(present)
             anchors, others = F.normalize(present, dim=1) / self.ssl_tau, F.normalize(project(modality), dim=1)
             terms.append(softmax_loss(anchors, others, place, place, place))
-        return sum(terms)
+        return reduce(add, terms)

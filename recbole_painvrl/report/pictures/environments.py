@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.report.pictures.steps import along, mark_rounds, offsets
 from recbole_painvrl.report.runs import Run
@@ -115,7 +116,7 @@ def _names(known: Mapping[str, Any]) -> list[str]:
     return known.get("names") or [str(number) for number in range(len(known["table"][0]))]
 
 
-def _table(axes: Any, table: np.ndarray, names: Sequence[str]) -> Any:
+def _table(axes: Any, table: NDArray[Any], names: Sequence[str]) -> Any:
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
     image = axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(table.shape[1]), [name[:8] for name in names])

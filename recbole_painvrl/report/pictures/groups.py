@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.report.pictures.shift import SLIDING
 from recbole_painvrl.report.selection import Selected
@@ -89,7 +90,7 @@ def _mean(groups: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean(group[name] for group in groups) for name in names}
 
 
-def worst_cells(values: np.ndarray, groupings: Sequence[str]) -> list[tuple[int, int]]:
+def worst_cells(values: NDArray[Any], groupings: Sequence[str]) -> list[tuple[int, int]]:
     """Returns row and column of the smallest value of each grouping in each column; equal ones count once.
 
     Args:
@@ -106,7 +107,7 @@ def worst_cells(values: np.ndarray, groupings: Sequence[str]) -> list[tuple[int,
     return cells
 
 
-def _heat(axes: Any, values: np.ndarray, keys: Sequence[Key], columns: Sequence[str], by_column: bool) -> None:
+def _heat(axes: Any, values: NDArray[Any], keys: Sequence[Key], columns: Sequence[str], by_column: bool) -> None:
     finite = np.where(np.isfinite(values), values, 0.0)
     top = np.maximum(finite.max(axis=0) if by_column else np.full(len(columns), finite.max()), 1e-12)
     shares = values / top

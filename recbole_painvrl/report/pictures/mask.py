@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
@@ -61,7 +62,7 @@ def _rounds(run: Run) -> Rounds:
     return values
 
 
-def _strip(axes: Any, values: np.ndarray, numbers: Sequence[int]) -> Any:
+def _strip(axes: Any, values: NDArray[Any], numbers: Sequence[int]) -> Any:
     image = axes.imshow(values, aspect="auto", cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks(range(len(numbers)), [str(number) for number in numbers])
     axes.xaxis.get_major_locator().set_params(integer=True)

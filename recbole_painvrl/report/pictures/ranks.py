@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_painvrl.report.leaderboard import Leaderboard
 from recbole_painvrl.report.pairs import seed_values
@@ -65,7 +66,7 @@ def joined(ranks: Sequence[float], width: float) -> list[tuple[int, int]]:
     return [(start, end) for start, end in enumerate(ends) if end > start and (start == 0 or ends[start - 1] < end)]
 
 
-def _blocks(boards: Sequence[Leaderboard], models: Sequence[str], test_set: str) -> np.ndarray:
+def _blocks(boards: Sequence[Leaderboard], models: Sequence[str], test_set: str) -> NDArray[Any]:
     """Returns the values [blocks, models], larger better."""
     rows = []
     for board in boards:

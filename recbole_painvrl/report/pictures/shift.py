@@ -48,7 +48,7 @@ def _number(name: str) -> int:
     return int(name.rpartition("_")[2])
 
 
-def _line(row: Mapping, places: Mapping[str, float], metric: str) -> dict[float, float]:
+def _line(row: Mapping[str, Mapping[str, float]], places: Mapping[str, float], metric: str) -> dict[float, float]:
     found = {place: row.get(name, {}).get(metric) for name, place in places.items()}
     return {place: value for place, value in found.items() if value is not None}
 

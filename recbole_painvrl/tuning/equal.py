@@ -1,0 +1,127 @@
+"""The same tuning budget for every model of a comparison: as many random trials, each from its own space."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from recbole_painvrl.comparison.in_process import InProcess
+from recbole_painvrl.comparison.plan import Command, Task
+from recbole_painvrl.comparison.schedule import Runner
+from recbole_painvrl.comparison.stop import Stop, Stopped
+from recbole_painvrl.config_keys import properties_folder, read_yaml
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.quick_start import configure
+from recbole_painvrl.tuning.plan import Plan, Search, plan
+from recbole_painvrl.tuning.record import Trial, ranked
+from recbole_painvrl.tuning.schedule import TrialSchedule, shown
+from recbole_painvrl.tuning.search import opened
+from recbole_painvrl.tuning.trial import TrialFolder
+
+Cells = dict[tuple[str | None, str | None], "Tuned"]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning found for a model on a data set.
+
+    Attributes:
+        model: Name of the model.
+        dataset: Name of the data set.
+        trials: How many trials there were.
+        search: The search's folder.
+        number: The best trial's.
+        score: Its validation score.
+        parameters: Its parameters, which count for all seeds.
+    """
+
+    model: str
+    dataset: str
+    trials: int
+    search: str
+    number: int
+    score: float
+    parameters: dict[str, Any]
+
+
+def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
+    """Returns for every model and data set of a command the best of ``command.tune`` trials.
+
+    Trials have the first seed. A key that the command line or a configuration file names is not searched.
+
+    Args:
+        command: The command.
+        runner_of: Returns what makes the given trials.
+
+    Raises:
+        UserError: A model has no space, or all its trials failed.
+        Stopped: The user stopped it; the same command continues.
+    """
+    plans = {
+        (model, dataset): _plan(command, model, dataset) for dataset, model in product(command.datasets, command.models)
+    }
+    return {cell: _tuned(planned, runner_of) for cell, planned in plans.items()}
+
+
+def recorded(command: Command, rows: list[dict[str, Any]]) -> Cells:
+    """Returns what :func:`tune` returned when the ``tuned`` of a ``comparison.json`` was written."""
+    cells = product(command.datasets, command.models)
+    return {(model, dataset): Tuned(**row) for (dataset, model), row in zip(cells, rows, strict=True)}
+
+
+def rows(cells: Mapping[tuple[str | None, str | None], Tuned]) -> list[dict[str, Any]]:
+    """Returns the same as plain data."""
+    return [asdict(tuned) for tuned in cells.values()]
+
+
+def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
+    config = configure(model, dataset, command.config_files, command_line=command.keys)
+    file = properties_folder() / "search" / f"{config['model']}.hyper"
+    if not file.is_file():
+        there = ", ".join(path.stem for path in sorted(file.parent.glob("*.hyper")))
+        raise UserError(
+            f"--tune: there is no search space for {config['model']}, but for {there}; leave the model out, or search "
+            "it on its own with --params_file"
+        )
+    given = set(command.keys).union(*(read_yaml(one) for one in command.config_files))
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.split(" ", 1)[0] not in given]
+    search = Search(
+        model,
+        dataset,
+        command.seeds[0],
+        command.config_files,
+        command.keys,
+        file.name,
+        "\n".join(lines),
+        trials=command.tune,
+    )
+    return plan(search)
+
+
+def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> Tuned:
+    model, dataset = planned.base["model"], planned.base["dataset"]
+    print(f"tuning {model} on {dataset}: {planned.n_trials} trials in {planned.record.path}", file=sys.stderr)
+    with opened(planned):
+        _make_trials(planned, runner_of)
+    best = next(iter(ranked(planned.record.trials, planned.bigger)), None)
+    if best is None or best.score is None:
+        reason = planned.record.trials[0].error
+        raise UserError(f"--tune: all trials of {model} on {dataset} failed, the first one by: {reason}")
+    print(f"tuned {model} on {dataset}: {shown(best.score)} by {best.parameters}", file=sys.stderr)
+    path = str(planned.record.path)
+    return Tuned(model, dataset, len(planned.record.trials), path, best.number, best.score, best.parameters)
+
+
+def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> None:
+    trials = [Trial(number, {}, folder=f"trials/{number}") for number in range(planned.n_trials)]
+    done = all(TrialFolder(Path(planned.record.path, trial.folder)).finished for trial in trials)
+    runner = InProcess() if done else runner_of([planned.task(trial) for trial in trials])
+    with Stop(at_once=not runner.live) as stop:
+        try:
+            TrialSchedule(planned, runner, stop).run()
+        except KeyboardInterrupt:
+            raise Stopped("interrupted while tuning; the same command continues", stop.status) from None

@@ -1,0 +1,178 @@
+"""A search from its command to its winner: trials on validation, then one run, which alone is tested."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from recbole_painvrl.comparison.local import local_runner
+from recbole_painvrl.comparison.stop import Stop, Stopped
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.experiment import execute, run_folder
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.summary import summary_table
+from recbole_painvrl.tuning.plan import Plan, Search, plan
+from recbole_painvrl.tuning.record import FILE, Record, ranked, read
+from recbole_painvrl.tuning.results import OUTPUT_FILE, best_table, write_text
+from recbole_painvrl.tuning.schedule import TrialSchedule, log_of
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the trials of a search are made; nothing here changes what is tried.
+
+    Attributes:
+        parallel: How many at once on this machine; None for a number that suits it.
+        address: Ray: address of the cluster; None starts one here.
+        storage_path: Ray: folder of Ray's own files; None for the search's folder.
+        max_concurrent: Ray: how many at once at the most; None for as many as there is room for.
+        cpus: Ray: cores of each trial; None for the threads that it has.
+        gpus: Ray: GPUs of each trial, or a share of one; None for one where there are any.
+        grace_period: Ray: validations before which no trial is stopped.
+        output_file: File of RecBole's text form; None for one in the search's folder.
+    """
+
+    parallel: int | None = None
+    address: str | None = None
+    storage_path: str | None = None
+    max_concurrent: int | None = None
+    cpus: int | None = None
+    gpus: float | None = None
+    grace_period: int = 5
+    output_file: str | None = None
+
+
+def run_search(search: Search, places: Places) -> Record:
+    """Makes every trial of a search that is not done, prints the best, and trains and tests the winner.
+
+    Args:
+        search: What to search.
+        places: Where.
+
+    Returns:
+        The records; ``winner`` is None if every trial failed.
+
+    Raises:
+        UserError: Something in the command is at fault, or another process works on this search.
+        Stopped: The user stopped it; it can be continued.
+    """
+    planned = plan(search)
+    with opened(planned):
+        _announce(planned)
+        _make_trials(planned, places)
+        _report(planned)
+        _finish(planned, places)
+    return planned.record
+
+
+@contextmanager
+def opened(planned: Plan) -> Iterator[None]:
+    """Keeps other processes out of a search's folder meanwhile, and takes over what it holds.
+
+    Raises:
+        UserError: Another process works on it, or it cannot be written.
+    """
+    record, owner = planned.record, RunFolder(planned.record.path)
+    owner.claim()
+    try:
+        if (record.path / FILE).is_file():
+            former = read(record.path)
+            record.trials, record.winner = former.trials, former.winner
+        record.write()
+        yield
+    finally:
+        owner.release()
+
+
+def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | None, places: Places) -> Record:
+    """Continues the search in ``folder``; return value as :func:`run_search`.
+
+    Args:
+        folder: The search's folder.
+        keys: Keys to change, such as ``show_progress``; only those that cannot change a number.
+        trials: How many trials there are to be; None for as many as before.
+        places: Where to make them.
+
+    Raises:
+        UserError: There is none, or its command would make another search by now.
+    """
+    search = Search.recorded(read(folder).command)
+    search = replace(search, keys={**search.keys, **keys}, trials=trials or search.trials)
+    if plan(search).record.path.resolve() != Path(folder).resolve():
+        cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
+        raise UserError(
+            f"{folder}: the trials would be others {cause}; it can only be continued as it was, from the folder where "
+            "it was started"
+        )
+    return run_search(search, places)
+
+
+def _announce(planned: Plan) -> None:
+    how = f"{planned.search.tool}, {planned.search.algorithm}"
+    print(f"search: {planned.record.path} ({how}, {planned.n_trials} trials on validation)", file=sys.stderr)
+    for parameter in planned.space:
+        print(f"  {parameter.name}: {parameter.shown()}", file=sys.stderr)
+
+
+def _make_trials(planned: Plan, places: Places) -> None:
+    on_ray = planned.search.tool == "Ray"
+    runner = None if on_ray else local_runner(planned.n_trials, places.parallel, [planned.base.plain()])
+    with Stop(at_once=runner is None or not runner.live) as stop:
+        try:
+            if runner is None:
+                from recbole_painvrl.tuning.on_ray import make_trials
+
+                make_trials(planned, places)
+            else:
+                TrialSchedule(planned, runner, stop).run()
+        except KeyboardInterrupt:
+            raise _stopped(planned, stop.status) from None
+
+
+def _stopped(planned: Plan, status: int) -> Stopped:
+    done = sum(trial.state in ("done", "stopped") for trial in planned.record.trials)
+    path = planned.record.path
+    return Stopped(f"interrupted ({done} of {planned.n_trials} trials done); continue with --resume={path}", status)
+
+
+def _report(planned: Plan) -> None:
+    record = planned.record
+    if ranked(record.trials, planned.bigger):
+        print(best_table(record, planned.bigger, planned.base["valid_metric"].lower()))
+    failed = [trial for trial in record.trials if trial.state == "failed"]
+    if failed:
+        print(f"{len(failed)} of {len(record.trials)} trials failed:", file=sys.stderr)
+        for trial in failed:
+            print(f"  trial {trial.number}: {trial.error}{log_of(planned, trial)}", file=sys.stderr)
+
+
+def _finish(planned: Plan, places: Places) -> None:
+    """Makes an ordinary run of the best trial's parameters, and writes what was found."""
+    record = planned.record
+    best = next(iter(ranked(record.trials, planned.bigger)), None)
+    if best is None:
+        record.winner = None
+        record.write()
+        return
+    config = planned.search.configuration(best.parameters)
+    folder = run_folder(config)
+    try:
+        result = execute(config, continued=folder if RunFolder(folder).started else None)
+    except KeyboardInterrupt:
+        raise _stopped(planned, 130) from None
+    found = {key: result[key] for key in ("best_valid_score", "test_result", "test_results")}
+    record.winner = {
+        "number": best.number,
+        "parameters": best.parameters,
+        "score": best.score,
+        "folder": str(folder),
+        "result": found,
+    }
+    record.write()
+    write_text(record, places.output_file or record.path / OUTPUT_FILE, planned.bigger)
+    print(summary_table([result]))
+    print(f"winner: trial {best.number}, {folder}", file=sys.stderr)
+    print(f"search: {record.path}", file=sys.stderr)

@@ -1,0 +1,66 @@
+"""One trial of a search: trained and validated like a run, and never tested.
+
+Its folder has ``trial.yaml`` and ``validation.json`` where a run has ``config.yaml``, ``result.json`` and ``done``, so
+that nothing takes it for a run. Its models are there to continue it and are deleted once it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from recbole_painvrl.config import Config
+from recbole_painvrl.experiment import held, train
+from recbole_painvrl.report.records import RunFolder
+
+RESULT = "validation.json"
+
+
+class TrialFolder(RunFolder):
+    """The folder of a trial."""
+
+    config_file = "trial.yaml"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial came to its end."""
+        return (self.path / RESULT).exists()
+
+    def finish(self) -> None:
+        """Deletes the models, which nothing continues any more."""
+        for file in (self.best_model, self.last_model):
+            file.unlink(missing_ok=True)
+
+
+def validate(config: Config, folder: Path, validated: Callable[[int, float], None] | None = None) -> None:
+    """Makes the trial of ``config`` in ``folder``, or continues it; does nothing if it is done.
+
+    Args:
+        config: The configuration.
+        folder: Its folder.
+        validated: Told the epoch and the best score so far after each validation.
+
+    Raises:
+        UserError: The folder is in use or cannot be written, or the configuration or data are at fault.
+        Interrupted: The user stopped it.
+    """
+    trial = TrialFolder(folder)
+    with held(trial):
+        if not trial.finished:
+            _run(config, trial, validated)
+        trial.finish()
+
+
+def _run(config: Config, trial: TrialFolder, validated: Callable[[int, float], None] | None) -> None:
+    trained = train(config, trial, saved=True, verbose=True, validated=validated)
+    trainer = trained.trainer
+    result = {
+        "valid_metric": config["valid_metric"].lower(),
+        "best_valid_score": trained.score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": trained.valid,
+        "epochs": len(trainer.train_loss_dict),
+        "seconds_train": round(trainer.seconds_train, 3),
+        "seconds_eval": round(trainer.seconds_eval, 3),
+    }
+    trial.write_json(RESULT, result)

@@ -1,0 +1,92 @@
+"""The same tuning budget for every model of a comparison, and the spaces that the package brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_painvrl import cli
+from recbole_painvrl.comparison.record import read
+from recbole_painvrl.config_keys import general_keys, properties_folder, read_yaml
+from recbole_painvrl.quick_start import configure
+from recbole_painvrl.tuning import equal, record
+from recbole_painvrl.tuning.grammar import check_keys, read_space
+from recbole_painvrl.tuning.plan import FIXED_KEYS
+from recbole_painvrl.tuning.space import Uniform
+from tests.comparison.conftest import Flags
+from tests.comparison.test_compare import the_comparison
+
+FOLDER = properties_folder()
+MODELS = [path.stem for path in sorted((FOLDER / "model").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_of_ours_has_a_space_of_valid_values(model: str) -> None:
+    space, text = read_space(FOLDER / "search" / f"{model}.hyper")
+    config = configure(model, "ml-100k")
+    check_keys(space, text, model, set(config.internal_config_dict) | general_keys(), FIXED_KEYS)
+    assert {one.name for one in space} <= set(read_yaml(FOLDER / "model" / f"{model}.yaml"))
+    ends = {
+        one.name: [one.value(one.low), one.value(one.high)] if isinstance(one, Uniform) else one.grid() for one in space
+    }
+    for index in range(max(map(len, ends.values()))):
+        values = {name: grid[min(index, len(grid) - 1)] for name, grid in ends.items()}
+        found = configure(model, "ml-100k", config_dict=values)
+        assert {name: found[name] for name in values} == values
+
+
+def test_the_shipped_file_is_painvrl_s_space() -> None:
+    file = Path(equal.__file__).parents[2] / "hyper.test"
+    if not file.is_file():
+        pytest.skip("not a checkout")
+    assert read_space(file)[0] == read_space(FOLDER / "search" / "PaInvRL.hyper")[0]
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_each_model_is_tuned_then_run_with_what_was_found(
+    flags: Flags, capsys: pytest.CaptureFixture, parallel: int
+) -> None:
+    words = ["-m", "MF,VBPR", "-d", "board", "--seeds=1,2", *flags(epochs=1), f"--parallel={parallel}", "--tune=3"]
+    assert cli.main(words) == 0
+    comparison = the_comparison()
+    assert [(row["dataset"], row["model"], row["trials"]) for row in comparison.tuned] == [
+        ("board", "MF", 3),
+        ("board", "VBPR", 3),
+    ]
+    for row in comparison.tuned:
+        search = record.read(row["search"])
+        best = max(search.trials, key=lambda trial: trial.score)
+        assert (row["number"], row["score"], row["parameters"]) == (best.number, best.score, best.parameters)
+        assert "embedding_size" not in row["parameters"]  # the command names it
+        for cell in comparison.cells:
+            config = yaml.safe_load((comparison.run_folder(cell) / "config.yaml").read_text())
+            if cell.model == row["model"]:
+                assert {key: config[key] for key in row["parameters"]} == row["parameters"]
+    assert [cell.state for cell in comparison.cells] == ["done"] * 4
+    capsys.readouterr()
+    assert cli.main([f"--resume={comparison.path}"]) == 0
+    assert "4 of 4 runs were done before" in capsys.readouterr().err
+    assert read(comparison.path) == comparison
+
+
+def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:
+    for words, complaint in (
+        (["-m", "MF,BPR", "--tune=2"], "--tune: there is no search space for BPR, but for BM3, ERM"),
+        (["-m", "MF", "--tune=0"], "--tune: expected a number of trials from 1"),
+        (["-m", "MF", "--tune=2", "--params_file=x"], "no --params_file: each model has its own space"),
+    ):
+        assert cli.main([*words, "-d", "board", *flags()]) == 2
+        assert complaint in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_model_whose_trials_all_fail_is_told(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "MF.hyper").write_text("learning_rate choice [0, -1]")
+    monkeypatch.setattr(equal, "properties_folder", lambda: tmp_path)
+    assert cli.main(["-m", "MF", "-d", "board", *flags(), "--tune=2", "--parallel=1"]) == 2
+    assert "--tune: all trials of MF on board failed, the first one by: learning_rate" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""Searches with Ray Tune: what a trial reports, and on a cluster of this machine's own, the whole."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_painvrl import cli
+from recbole_painvrl.comparison import on_ray
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning.ray_trial import Reports, reported
+from tests.comparison.conftest import Flags
+from tests.tuning.test_search import the_search, without_times
+
+
+def test_a_continued_trial_reports_again_what_it_did(folder: Path) -> None:
+    seen: list[float] = []
+    first = Reports(folder, seen.append)
+    for epoch in range(4):
+        first.add(epoch, epoch / 10)
+    again = Reports(folder, seen.append)
+    again.add(2, 0.7)  # it was stored after epoch 1 and trains epochs 2 and 3 once more
+    again.add(3, 0.8)
+    again.replay()
+    assert seen == [0.0, 0.1, 0.2, 0.3, 0.0, 0.1, 0.7, 0.8]
+    assert reported(folder) == {0: 0.0, 1: 0.1, 2: 0.7, 3: 0.8}
+    ended = Reports(folder, seen.append)
+    ended.replay()
+    assert seen[8:] == [0.0, 0.1, 0.7, 0.8]
+
+
+def test_a_half_written_report_is_none(folder: Path) -> None:
+    (folder / "reports.jsonl").write_text("[0, 0.5]\n[1, 0.")
+    assert reported(folder) == {0: 0.5}
+
+
+def words(flags: Flags, space: str, **keys: object) -> list[str]:
+    Path("space.hyper").write_text(space)
+    given = [word for word in flags(**keys) if not word.startswith("--embedding_size")]
+    return ["-m", "BPR", "-d", "board", *given, "--params_file=space.hyper", "--tool=Ray"]
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--algo=tpe"], "--tool=Ray draws at random"),
+        (["--gpu_id=0"], "Ray deals GPUs out"),
+        (["--grace_period=0"], "--grace_period: expected a number of at least 1"),
+        (["--gpus_per_trial=-1"], "--gpus_per_trial: expected a number from 0"),
+    ],
+)
+def test_what_ray_cannot_do_is_told(
+    flags: Flags, capsys: pytest.CaptureFixture, more: list[str], complaint: str
+) -> None:
+    assert cli.main([*words(flags, "embedding_size choice [4, 5]"), *more]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_without_ray_it_is_told(flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.main(words(flags, "embedding_size choice [4, 5]")) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: --tool=Ray: Ray cannot be imported (import of ray halted")
+    assert message.endswith("or use --tool=Hyperopt for processes on this machine")
+
+
+@pytest.mark.slow
+def test_asha_stops_what_is_not_promising(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    try:
+        import ray
+
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        ray.shutdown()
+    except Exception as error:
+        pytest.skip(f"Ray cannot start here: {error}")
+    monkeypatch.setattr(on_ray, "usable_cores", lambda: 2)
+    space = "learning_rate loguniform -12,-2\nembedding_size choice [4, 8, -1]\n"
+    command = words(flags, space, epochs=60, stopping_step=60)
+    assert cli.main([*command, "--num_samples=8", "--grace_period=2", "--gpus_per_trial=1"]) == 2
+    assert "--gpus_per_trial: a trial asks for 1, but the cluster has 0" in capfd.readouterr().err
+    assert cli.main([*command, "--num_samples=8", "--grace_period=2", "--max_concurrent=1"]) == 0
+    record = the_search()
+    states = {trial.state for trial in record.trials}
+    assert states == {"done", "stopped", "failed"}
+    assert "negative dimension" in next(trial for trial in record.trials if trial.state == "failed").error
+    stopped = [trial for trial in record.trials if trial.state == "stopped"]
+    assert all(trial.epochs < 60 and trial.score is not None for trial in stopped)
+    assert RunFolder(record.winner["folder"]).finished
+    before = without_times(record)
+    assert cli.main([f"--resume={record.path}", "--num_samples=10"]) == 0
+    after = the_search()
+    ended = [number for number, trial in enumerate(before) if trial["state"] in ("done", "stopped")]
+    assert [without_times(after)[number] for number in ended] == [before[number] for number in ended]
+    assert len(after.trials) == 10
+    errors = capfd.readouterr().err
+    assert "Traceback" not in errors
