@@ -46,19 +46,38 @@ def recommend(model_file: str | Path, users: Sequence[str] | None = None, topk: 
     if topk < 1:
         raise UserError(f"--topk must be at least 1, but got {topk}")
     _, model, dataset, train_data, valid_data, _ = load_data_and_model(model_file)
-    ids = _user_ids(dataset, users)
+    ids = user_ids(dataset, users)
     seen = seen_items(dataset, [train_data._dataset, valid_data._dataset])
-    return list(_lists(model, dataset, ids, seen, topk))
+    return list(lists(model, dataset, ids, seen, topk))
 
 
-def _user_ids(dataset: Any, users: Sequence[str] | None) -> Tensor:
+def user_ids(dataset: Any, users: Sequence[str] | None) -> Tensor:
+    """Returns the ids [B] of the users with these tokens; of all users if None.
+
+    Raises:
+        UserError: A user is unknown.
+    """
     if users is None:
         return torch.arange(1, dataset.user_num)
-    known = dataset.field2token_id[dataset.uid_field]
-    for user in users:
-        if user not in known or known[user] == 0:
-            raise UserError(f"--users: there is no user '{user}' in {dataset.dataset_name}.{nearest(user, known)}")
-    return torch.tensor([known[user] for user in users])
+    return _ids(dataset, dataset.uid_field, users, "user")
+
+
+def item_ids(dataset: Any, items: Sequence[str]) -> Tensor:
+    """Returns the ids of the items with these tokens.
+
+    Raises:
+        UserError: An item is unknown.
+    """
+    return _ids(dataset, dataset.iid_field, items, "item")
+
+
+def _ids(dataset: Any, field: str, tokens: Sequence[str], kind: str) -> Tensor:
+    known = dataset.field2token_id[field]
+    real = [token for token, number in known.items() if number]
+    for token in tokens:
+        if not known.get(token):
+            raise UserError(f"--{kind}s: there is no {kind} '{token}' in {dataset.dataset_name}.{nearest(token, real)}")
+    return torch.tensor([known[token] for token in tokens])
 
 
 def seen_items(dataset: Any, parts: Sequence[Any]) -> list[np.ndarray]:
@@ -70,7 +89,8 @@ def seen_items(dataset: Any, parts: Sequence[Any]) -> list[np.ndarray]:
     return np.split(items[order], starts)
 
 
-def _lists(model: Any, dataset: Any, ids: Tensor, seen: list[np.ndarray], topk: int) -> Iterator[Recommendation]:
+def lists(model: Any, dataset: Any, ids: Tensor, seen: list[np.ndarray], topk: int) -> Iterator[Recommendation]:
+    """Yields the lists of the user ids [B], without the item ids that each user id has in ``seen``."""
     for batch in ids.split(max(1, SCORES_PER_BATCH // dataset.item_num)):
         scores = all_scores(model, dataset, batch).cpu()
         for row, user in enumerate(batch.tolist()):
@@ -115,8 +135,17 @@ def write_csv(recommendations: Sequence[Recommendation], path: str | Path) -> No
     Raises:
         UserError: The file cannot be written.
     """
+    write_text(as_csv(recommendations), path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Writes the file that ``--output`` names.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     try:
         with atomic_file(path) as file:
-            file.write(as_csv(recommendations).encode())
+            file.write(text.encode())
     except OSError as error:
         raise UserError(f"--output: cannot write {path} ({error.strerror})") from error

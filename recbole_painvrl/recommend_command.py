@@ -1,0 +1,67 @@
+"""The command ``recommend``: lists of the best items, or with ``--explain`` what their scores are made of."""
+
+from __future__ import annotations
+
+import argparse
+
+from recbole_painvrl.errors import UserError
+
+TOPK = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    add = parser.add_argument
+    add("run", metavar="RUN_FOLDER", help="a run's folder, or a model file")
+    add("--users", "--user", metavar="A,B", help="users by their original tokens (default: all)")
+    add("--topk", type=int, metavar="K", help=f"items a user (default {TOPK})")
+    add("--explain", action="store_true", help="what each part of the score adds, and which past items share it")
+    add("--items", "--item", metavar="A,B", help="with --explain: these items by their tokens, not the best ones")
+    add("--output", metavar="FILE", help="write a file instead of printing: CSV, or JSON with --explain")
+
+
+def run(flags: argparse.Namespace) -> None:
+    """Prints or writes what the arguments ask for.
+
+    Raises:
+        UserError: The arguments contradict each other, a token is unknown, there is no model or it cannot be explained.
+    """
+    users, items = _tokens(flags.users), _tokens(flags.items)
+    if flags.explain:
+        _explain(flags, users, items)
+    elif items:
+        raise UserError("--items: names what --explain is to explain; add --explain, or leave --items out")
+    else:
+        _recommend(flags, users)
+
+
+def _recommend(flags: argparse.Namespace, users: list[str] | None) -> None:
+    from recbole_painvrl.recommend import as_csv, recommend, write_csv
+
+    lists = recommend(flags.run, users, _topk(flags))
+    if flags.output:
+        write_csv(lists, flags.output)
+    else:
+        print(as_csv(lists), end="")
+
+
+def _explain(flags: argparse.Namespace, users: list[str] | None, items: list[str] | None) -> None:
+    if not users:
+        raise UserError("--explain: whose items? Name users by their original tokens, as --users=A,B")
+    if items and flags.topk is not None:
+        raise UserError("--topk and --items contradict each other; give one of them")
+    from recbole_painvrl.explain import as_text, explain, write_json
+
+    explanations = explain(flags.run, users, items, _topk(flags))
+    if flags.output:
+        write_json(explanations, flags.output)
+    else:
+        print(as_text(explanations), end="")
+
+
+def _topk(flags: argparse.Namespace) -> int:
+    return TOPK if flags.topk is None else flags.topk
+
+
+def _tokens(text: str | None) -> list[str] | None:
+    return text.split(",") if text else None
