@@ -135,12 +135,14 @@ def identify_environments(
         Labels, projections and history. Equal generators give equal answers on the CPU.
 
     Raises:
-        ValueError: There are fewer units than environments.
+        ValueError: There are fewer units than environments, or no feature column.
     """
     settings = settings or EnvironmentSettings()
     units = _units(groups, interactions)
     if units[1] < settings.n_environments:
         raise ValueError(f"{settings.n_environments} environments need as many units, but got {units[1]}.")
+    if not projection.shape[1]:
+        raise ValueError("there is no feature column by which environments could differ.")
     frozen, found = frozen.folded(), None
     share = torch.ones_like(frozen.features[0]) if variant is None else variant
     if settings.method == "spectral" and settings.max_iter:

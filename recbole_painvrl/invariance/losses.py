@@ -48,11 +48,24 @@ class PairTerms:
     negative: Tensor
 
 
+Scores = tuple[Tensor, Tensor]  # of each row's own item [E, B] and of the candidates [E, B, N]
+
+
 class PairLoss(Protocol):
     """A loss of a row's own score against the scores of the candidates."""
 
     def __call__(self, positive: Tensor, negative: Tensor, batch: EnvironmentBatch) -> PairTerms:
         """Returns the terms for scores ``positive`` [E, B] and ``negative`` [E, B, N]."""
+
+    def curvature(self, scores: Scores, change: Scores, terms: PairTerms, batch: EnvironmentBatch) -> Scores:
+        """Returns how the derivatives of ``terms`` change where the scores do: second derivatives times ``change``.
+
+        Args:
+            scores: Scores that the terms were made of, [E, B] and [E, B, N].
+            change: Change of the scores, in the same shapes.
+            terms: The terms at these scores.
+            batch: The rows.
+        """
 
 
 @dataclass(frozen=True)
@@ -99,12 +112,17 @@ class UltraGCNLoss:
     def __call__(self, positive: Tensor, negative: Tensor, batch: EnvironmentBatch) -> PairTerms:
         """Returns the terms for scores ``positive`` [E, B] and ``negative`` [E, B, N]."""
         w1, w2, w3, w4 = self.constants
-        of_user = self.user_factor[batch.users]
+        of_user, share = self.user_factor[batch.users], self.negative_weight / negative.shape[-1]
         up = w1 + w2 * of_user * self.item_factor[batch.items]
-        down = w3 + w4 * of_user[..., None] * self.item_factor[batch.candidates]
-        down = down * (self.negative_weight / negative.shape[-1])
+        down = (share * w4 * of_user)[..., None] * self.item_factor[batch.candidates] + share * w3
         loss = up * softplus(-positive) + (down * softplus(negative)).sum(dim=-1)
         return PairTerms(loss, -up * torch.sigmoid(-positive), down * torch.sigmoid(negative))
+
+    def curvature(self, scores: Scores, change: Scores, terms: PairTerms, batch: EnvironmentBatch) -> Scores:
+        """Returns the second derivatives times ``change``: ``(1 - sigmoid)`` of each first derivative."""
+        positive = -terms.positive * torch.sigmoid(scores[0]) * change[0]
+        negative = terms.negative * change[1]
+        return positive, negative.addcmul_(negative, torch.sigmoid(scores[1]), value=-1)
 
 
 @dataclass(frozen=True)
@@ -123,11 +141,20 @@ class SoftmaxLoss:
 
     def __call__(self, positive: Tensor, negative: Tensor, batch: EnvironmentBatch) -> PairTerms:
         """Returns the terms for scores ``positive`` [E, B] and ``negative`` [E, B, N]."""
-        own = batch.items[..., None] == batch.candidates
-        others = (negative + math.log(self.candidate_weight)).masked_fill(own, -math.inf)
-        normalizer = torch.logaddexp(torch.logsumexp(others, dim=-1), positive)
-        share = torch.exp(others - normalizer[..., None])
-        return PairTerms(normalizer - positive, torch.exp(positive - normalizer) - 1, share)
+        weight = math.log(self.candidate_weight)
+        top = torch.maximum(negative.detach().amax(dim=-1) + weight, positive.detach())
+        others = negative - (top - weight)[..., None]
+        others[_own(batch)] = -math.inf
+        others, own = torch.exp(others), torch.exp(positive - top)
+        total = others.sum(dim=-1) + own
+        return PairTerms(top + total.log() - positive, own / total - 1, others / total[..., None])
+
+    def curvature(self, scores: Scores, change: Scores, terms: PairTerms, batch: EnvironmentBatch) -> Scores:
+        """Returns the second derivatives times ``change``: each share times the change's distance from its mean."""
+        own = terms.positive + 1
+        negative = terms.negative * change[1]
+        mean = own * change[0] + negative.sum(dim=-1)
+        return own * (change[0] - mean), negative.addcmul_(terms.negative, mean[..., None], value=-1)
 
 
 @dataclass(frozen=True)
@@ -142,3 +169,21 @@ class BPRLoss:
         gap = negative - positive[..., None]
         share = torch.sigmoid(gap) / negative.shape[-1]
         return PairTerms(softplus(gap).mean(dim=-1), -share.sum(dim=-1), share)
+
+    def curvature(self, scores: Scores, change: Scores, terms: PairTerms, batch: EnvironmentBatch) -> Scores:
+        """Returns the second derivatives times ``change``, those of each gap between candidate and own item."""
+        share, number = terms.negative, scores[1].shape[-1]
+        negative = (change[1] - change[0][..., None]).mul_(share)
+        negative.addcmul_(negative, share, value=-number)
+        return -negative.sum(dim=-1), negative
+
+
+def _own(batch: EnvironmentBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Where a candidate is the row's own item: indices into [E, B, N].
+
+    Candidates are different items, so that a search among them is quicker than comparing every row with each.
+    """
+    ordered, order = batch.candidates.sort()
+    place = torch.searchsorted(ordered, batch.items).clamp_max(len(ordered) - 1)
+    environment, row = (ordered[place] == batch.items).nonzero(as_tuple=True)
+    return environment, row, order[place[environment, row]]

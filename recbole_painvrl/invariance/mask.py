@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .estimate import RunningSquare, estimated
+from .closed_form import PenalizedBatch
+from .estimate import RunningSquare
 from .frozen import FrozenRecommender, score_unit
 from .groups import pooled
 from .losses import PairLoss
 from .pareto import ParetoSettings, ParetoStep, pareto_step
-from .penalty import PENALTIES, environment_terms, mean_risk_gradients
+from .penalty import PENALTIES, mean_risk_gradients
 from .sampling import EnvironmentSampler, Interactions, draw_candidates, standard_normal
 
 WINDOW = 20  # steps over which the mask has to move to go on
@@ -110,7 +111,7 @@ def generate_mask(
         The mask ``clip(mu + 1/2, 0, 1)`` after the last step, its projection and the history.
 
     Raises:
-        ValueError: Fewer than two environments have a row.
+        ValueError: Fewer than two environments have a row, or there is no feature column.
     """
     search = _Search(frozen.folded(), interactions, labels, loss, generator, settings or MaskSettings(), groups)
     history: list[dict[str, float]] = []
@@ -138,6 +139,8 @@ class _Search:
         present, labels = torch.unique(labels, return_inverse=True)
         if present.numel() < 2:
             raise ValueError(f"a mask needs at least 2 environments with rows, but got {present.numel()}.")
+        if not frozen.features.shape[1]:
+            raise ValueError("there is no feature column to make a mask of.")
         self.unit = score_unit(frozen)
         self.frozen = replace(frozen, user_feature=self.unit * frozen.user_feature)
         self.interactions, self.loss = interactions, loss
@@ -191,18 +194,17 @@ class _Search:
         """The columns' gates ``clip(mu + sigma * noise + 1/2, 0, 1)`` [D], and which gates [G] are not clipped."""
         position = self.mu + self.settings.sigma * standard_normal(self.mu, self.generator) + 0.5
         gates = self._of_columns(position.clamp(0, 1))
-        return gates.detach().requires_grad_(), ((position > 0) & (position < 1)).to(position.dtype)
+        return gates, ((position > 0) & (position < 1)).to(position.dtype)
 
     def _gradients(self, gate: Tensor) -> tuple[float, float, Tensor, Tensor, Tensor]:
         """Penalty, risk, their gradients by the gate [D], and the risk's by the projection [k, D]."""
         candidates = draw_candidates(self.frozen.n_items, self.settings.n_candidates, self.generator, self.mu.device)
         batch = self.sampler.batch(self.interactions, candidates, self.mu.dtype)
-        terms = environment_terms(self.frozen, batch, self.projection * gate, self.loss)
-        risk_on_gate, on_projection = mean_risk_gradients(terms, self.projection, gate)
         penalty = PENALTIES[self.settings.penalty]
-        irm = estimated(penalty, penalty.contrasts(terms), gate, self.memory)
-        (on_gate,) = torch.autograd.grad(irm, gate)
-        return float(irm.detach()), float(terms.losses.detach().mean()), on_gate, risk_on_gate, on_projection
+        found = PenalizedBatch(self.frozen, batch, self.projection * gate, self.loss, penalty)
+        risk_on_gate, on_projection = mean_risk_gradients(found.terms, self.projection, gate)
+        irm, on_gate = found.estimate(gate, self.projection, self.memory)
+        return irm, float(found.terms.losses.mean()), on_gate, risk_on_gate, on_projection
 
     def _row(self, erm: float, irm: float, pareto: ParetoStep) -> dict[str, float]:
         """One row of the history."""

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .losses import EnvironmentBatch, PairLoss, PairTerms
+from .losses import EnvironmentBatch, PairLoss, PairTerms, Scores
+from .rows import Rows
 
 
-@dataclass(frozen=True)
-class EnvironmentTerms:
+class EnvironmentTerms(NamedTuple):
     """What the penalties are made of; E environments, k and D the sides of the projection.
 
     Attributes:
@@ -33,6 +35,21 @@ class EnvironmentTerms:
     losses: Tensor
     gradients: Tensor
     scale_gradients: Tensor
+
+    @classmethod
+    def of(
+        cls, rows: Rows, batch: EnvironmentBatch, scores: Scores, pairs: PairTerms, by_scale: bool = True
+    ) -> EnvironmentTerms:
+        """Returns the sums over rows of a batch with these scores and terms of its pairs.
+
+        Without ``by_scale`` the derivatives by the scale, which cost a pass over all pairs, are nan.
+        """
+        weights, losses = batch.weights, (batch.weights * pairs.loss).sum(dim=1)
+        gradients = rows.pulled_back((pairs.positive, pairs.negative), weights)
+        if not by_scale:
+            return cls(losses, gradients, torch.full_like(losses, torch.nan))
+        scaled = pairs.positive * scores[0] + (pairs.negative * scores[1]).sum(dim=-1)
+        return cls(losses, gradients, (weights * scaled).sum(dim=1))
 
 
 def environment_terms(
@@ -49,30 +66,20 @@ def environment_terms(
     Returns:
         The terms, differentiable by ``projection``.
     """
-    users = frozen.user_feature[batch.users]
-    own_features, features = frozen.features[batch.items], frozen.features[batch.candidates]
-    (positive, negative), terms = row_terms(frozen, batch, projection, loss)
-    own = batch.weights * terms.positive
-    others = batch.weights[..., None] * terms.negative
-    gradients = (users * own[..., None]).mT @ own_features + (users.mT @ others) @ features
-    scale_gradients = (own * positive).sum(dim=1) + (others * negative).sum(dim=(1, 2))
-    return EnvironmentTerms((batch.weights * terms.loss).sum(dim=1), gradients, scale_gradients)
+    rows = Rows.of(frozen, batch)
+    scores = rows.scores(projection)
+    return EnvironmentTerms.of(rows, batch, scores, loss(*scores, batch))
 
 
 def row_terms(
     frozen: FrozenRecommender, batch: EnvironmentBatch, projection: Tensor, loss: PairLoss
-) -> tuple[tuple[Tensor, Tensor], PairTerms]:
+) -> tuple[Scores, PairTerms]:
     """Returns the scores of each row's own item [E, B] and of the candidates [E, B, N], and the loss's terms.
 
     The arguments are those of :func:`environment_terms`.
     """
-    users, own_features = frozen.user_feature[batch.users], frozen.features[batch.items]
-    identities = frozen.user_id[batch.users]
-    content = users @ projection
-    positive = (identities * frozen.item_id[batch.items]).sum(dim=-1) + (content * own_features).sum(dim=-1)
-    negative = identities @ frozen.item_id[batch.candidates].T
-    negative = negative + users @ (frozen.features[batch.candidates] @ projection.mT).mT
-    return (positive, negative), loss(positive, negative, batch)
+    scores = Rows.of(frozen, batch).scores(projection)
+    return scores, loss(*scores, batch)
 
 
 @dataclass(frozen=True)
@@ -84,10 +91,12 @@ class Penalty:
             sampling noise has mean 0.
         by_column: Whether there is a contrast for each of the D columns, whose factor is the mask's square; otherwise
             C is 1 and so is the factor.
+        by_scale: Whether the contrasts are made of the derivatives by the scores' scale.
     """
 
     contrasts: Callable[[EnvironmentTerms], Tensor]
     by_column: bool = False
+    by_scale: bool = False
 
     def weigh(self, squares: Tensor, mask: Tensor) -> Tensor:
         """Returns the penalty of the contrasts' squares [C] under a mask [D]."""
@@ -120,7 +129,7 @@ def _risk_contrasts(terms: EnvironmentTerms) -> Tensor:
 # The variance over environments of the gradient by W's columns: a column whose gradient differs is cheap only if it is
 # masked. The mean squared derivative by a common factor of the scores. The variance of the mean loss (V-REx).
 gradient_variance = Penalty(_gradient_contrasts, by_column=True)
-irmv1 = Penalty(_scale_contrasts)
+irmv1 = Penalty(_scale_contrasts, by_scale=True)
 risk_variance = Penalty(_risk_contrasts)
 PENALTIES: dict[str, Penalty] = {"gv": gradient_variance, "irmv1": irmv1, "vrex": risk_variance}
 

@@ -1,4 +1,4 @@
-"""Batches with the same number of rows from every environment, drawn without a loop over environments or rows."""
+"""Batches with the same number of rows from every environment, drawn without a loop over rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .losses import EnvironmentBatch
 
@@ -68,25 +69,29 @@ class EnvironmentSampler:
         self.width = min(batch_size, largest) if batch_size else largest
         self.whole = self.width == largest
         self.order = torch.argsort(labels, stable=True)
+        self.numbers = self.sizes.tolist()
+        self.starts = self.sizes.cumsum(0) - self.sizes
+        place = torch.arange(self.width, device=labels.device)
+        inside = place < self.sizes[:, None]
+        self.places = self.starts[:, None] + torch.where(inside, place, 0)
+        self.weights = inside.double() / self.sizes.clamp(max=self.width)[:, None]
 
     def draw(self) -> tuple[Tensor, Tensor]:
         """Returns row indices [E, B] and their weights [E, B], which add up to 1 in each environment."""
-        if not self.whole:
-            self.order = self._shuffled()
-        place = torch.arange(self.width, device=self.labels.device)
-        start = self.sizes.cumsum(0) - self.sizes
-        inside = place < self.sizes[:, None]
-        rows = self.order[start[:, None] + torch.where(inside, place, 0)]
-        return rows, inside.double() / self.sizes.clamp(max=self.width)[:, None]
+        if self.whole:
+            return self.order[self.places], self.weights
+        key = torch.rand(len(self.labels), generator=self.generator, device=self.generator.device, dtype=torch.float64)
+        keys = key.to(self.labels.device)[self.order].split(self.numbers)
+        rows = torch.stack([self._least(own) for own in keys]) + self.starts[:, None]
+        return self.order[rows], self.weights
+
+    def _least(self, keys: Tensor) -> Tensor:
+        """Places [B] of the least keys of one environment, or all and then the first again where it has fewer."""
+        if len(keys) <= self.width:
+            return pad(torch.arange(len(keys), device=keys.device), (0, self.width - len(keys)))
+        return keys.topk(self.width, largest=False).indices
 
     def batch(self, interactions: Interactions, candidates: Tensor, dtype: torch.dtype) -> EnvironmentBatch:
         """Returns the next rows of ``interactions`` together with ``candidates`` [N]."""
         rows, weights = self.draw()
         return EnvironmentBatch(interactions.users[rows], interactions.items[rows], weights.to(dtype), candidates)
-
-    def _shuffled(self) -> Tensor:
-        """All rows [n] ordered by environment and at random inside each."""
-        key = torch.rand(
-            self.labels.shape[0], generator=self.generator, device=self.generator.device, dtype=torch.float64
-        )
-        return torch.argsort(self.labels + key.to(self.labels.device))
