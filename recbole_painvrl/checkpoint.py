@@ -24,6 +24,7 @@ from recbole_painvrl.files import atomic_file
 
 FORMAT = "recbole_painvrl 1"
 KIND = "__kind__"
+_ODD = (KeyError, TypeError, AttributeError, IndexError, OverflowError)  # of a file that was changed
 
 
 def save(path: str | Path, state: Mapping[str, Any]) -> None:
@@ -60,11 +61,14 @@ def load(path: str | Path) -> dict[str, Any]:
             f"{path}: not a checkpoint of this package; it holds pickled objects (as RecBole's own checkpoints do), "
             "and these are not loaded because they may run code: train the model again with this package"
         ) from None
-    except (EOFError, OSError, RuntimeError, ValueError) as error:
+    except (EOFError, OSError, RuntimeError, ValueError, *_ODD) as error:
         raise UserError(f"{path}: the model file cannot be read ({_first_line(error)}); it may be cut off") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this package (expected format '{FORMAT}')")
-    return {key: unpack(value) for key, value in state.items()}
+    try:
+        return {key: unpack(value) for key, value in state.items()}
+    except (ValueError, *_ODD) as error:
+        raise UserError(f"{path}: the model file is damaged ({type(error).__name__}: {_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

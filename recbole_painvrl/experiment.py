@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
-import resource
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,22 +11,21 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import pandas
-import recbole
-import scipy
 import torch
 import yaml
 from recbole.utils import init_seed, set_color
 
-import recbole_painvrl
 from recbole_painvrl.config import Config, config_hash
 from recbole_painvrl.data.splits.save import save_split
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.groupings import Groupings
 from recbole_painvrl.evaluator.groups import groups_csv
 from recbole_painvrl.logs import start_logging, stop_logging
+from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
+from recbole_painvrl.signals import Ending
+from recbole_painvrl.surroundings import peak_rss_mb, versions
 from recbole_painvrl.utils import (
     create_dataset,
     data_preparation,
@@ -47,11 +43,12 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         folder: The run's folder.
+        status: The exit status: 130 for SIGINT, 143 for SIGTERM.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, status: int = 130) -> None:
         super().__init__(f"interrupted; continue with --resume={folder}")
-        self.folder = folder
+        self.folder, self.status = folder, status
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
 
 @contextmanager
 def held(run: RunFolder) -> Iterator[None]:
-    """Keeps other processes out of a run's folder.
+    """Keeps other processes out of a run's folder, and what it does to the global generators from the caller.
 
     Raises:
         UserError: The folder is in use or cannot be written.
@@ -138,10 +135,11 @@ def held(run: RunFolder) -> Iterator[None]:
     """
     run.claim()
     try:
-        yield
-    except KeyboardInterrupt:
+        with generators_kept():
+            yield
+    except KeyboardInterrupt as interruption:
         if run.started:
-            raise Interrupted(run.path) from None
+            raise Interrupted(run.path, getattr(interruption, "status", 130)) from None
         raise
     finally:
         stop_logging()
@@ -177,7 +175,8 @@ def train(
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
     told = (lambda epoch, score: validated(epoch, float(trainer.best_valid_score))) if validated else None
-    score, valid = trainer.fit(data.train, data.valid, verbose, saved, show, told)
+    with Ending() as trainer.ending:
+        score, valid = trainer.fit(data.train, data.valid, verbose, saved, show, told)
     return Trained(data, trainer, groupings, score, valid)
 
 
@@ -199,9 +198,9 @@ def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str
         "epochs": len(trainer.train_loss_dict),
         "seconds_train": round(trainer.seconds_train, 3),
         "seconds_eval": round(trainer.seconds_eval, 3),
-        "peak_rss_mb": _peak_rss_mb(),
+        "peak_rss_mb": peak_rss_mb(),
         "n_parameters": sum(p.numel() for p in data.model.parameters() if p.requires_grad),
-        "versions": _versions(config),
+        "versions": versions(config["device"]),
     }
     _log_result(result)
     run.write_json("result.json", result)
@@ -280,21 +279,3 @@ def _log_result(result: Mapping[str, Any]) -> None:
 
 def _n_bytes(model: torch.nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-
-
-def _peak_rss_mb() -> float:
-    """Returns the largest resident size of this process so far, in MB; macOS counts bytes, Linux KiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024), 1)
-
-
-def _versions(config: Config) -> dict[str, str]:
-    modules = {"torch": torch, "recbole": recbole, "numpy": np, "pandas": pandas, "scipy": scipy}
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    device = config["device"]
-    return {
-        "recbole_painvrl": recbole_painvrl.__version__,
-        "python": platform.python_version(),
-        **versions,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-    }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import tokenize
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +14,13 @@ from typing import BinaryIO
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.signals import signals_later
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+# What numpy raises about a damaged .npy file; its header is read by Python's tokenizer, a zip file is taken for .npz.
+DAMAGED_ARRAY = (
+    ValueError, EOFError, OSError, TypeError, OverflowError, MemoryError, RecursionError, SyntaxError,
+    tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 @contextmanager
@@ -22,25 +30,90 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
     SIGINT and SIGTERM wait until then: libraries that write turn an exception in between into another one, or lose it.
 
     Raises:
-        UserError: The disk is full; the file that was there before is untouched.
+        UserError: The disk is full or read-only; the file that was there before is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # random, as processes on other machines that share the disk have the same numbers
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
     try:
         with signals_later():
-            with open(temporary, "wb") as file:
+            with open(temporary, "xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-    except OSError as error:
-        raise _named(error, path) from error
+            _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        told = _write_fault(error, path)
+        if told:
+            raise told from error
+        raise
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
 
 
-def _named(error: OSError, path: Path) -> Exception:
-    if error.errno in NO_ROOM:
-        return UserError(f"{path}: the disk is full; free some space and run again, or choose another --output_dir")
-    return error
+def unfinished_files(folder: Path) -> list[Path]:
+    """Returns the temporary files that :func:`atomic_file` left in a folder when its process was killed."""
+    return sorted(folder.glob(".*.part"))
+
+
+def append(path: Path, line: bytes) -> None:
+    """Adds a line to a file, all of it or nothing.
+
+    Raises:
+        UserError: The disk is full or read-only; the file is as it was.
+    """
+    try:
+        with signals_later(), open(path, "ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                written = file.write(line)
+                if written < len(line):  # the disk took a part: what is missing tells why
+                    file.write(line[written:])
+            except OSError:
+                file.truncate(before)
+                raise
+    except OSError as error:
+        told = _write_fault(error, path)
+        if told:
+            raise told from error
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts the new name on the disk; where folders cannot be opened (Windows), the file system has to do."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that do not do this for folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_fault(error: Exception, path: Path) -> UserError | None:
+    if isinstance(error, OSError) and error.errno in READ_ONLY:
+        return UserError(f"{path}: cannot be written ({error.strerror}); choose another --output_dir")
+    return no_room(error, path)
+
+
+def no_room(error: BaseException | None, path: Path | str = "") -> UserError | None:
+    """Returns what to tell the user if a full disk is behind an exception, otherwise None.
+
+    Args:
+        error: The exception; torch and TensorBoard turn the system's one into others, of which it is the context.
+        path: The file, if the exception may not know it.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return UserError(
+                f"{path or error.filename or 'output_dir'}: the disk is full ({error.strerror}); free some space and "
+                "run again, or choose another --output_dir"
+            )
+        error = error.__cause__ or error.__context__
+    return None

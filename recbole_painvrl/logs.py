@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from recbole.utils.logger import RemoveColorFilter, log_colors_config
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.files import no_room
 from recbole_painvrl.signals import signals_later
 
 LINE = "%(asctime)-15s %(levelname)s  %(message)s"
 
 _handlers: list[logging.Handler] = []
+_levels: list[int] = []  # of the root logger before a run
 
 
 def start_logging(config: Any, digest: str) -> None:
-    """Logs to the terminal and to ``<output_dir>/log/<Model>/<Model>-<dataset>-<time>-<digest>.log``.
+    """Logs to the terminal and to ``<output_dir>/log/<Model>/<Model>-<dataset>-<time>-<seed>-<digest>.log``.
 
     Handlers of an earlier run of this process are closed first; RecBole's ``init_logger`` would go on writing the
     earlier run's file. Handlers of others are left alone.
@@ -34,7 +37,9 @@ def start_logging(config: Any, digest: str) -> None:
     root = logging.getLogger()
     stop_logging()
     folder = Path(config["output_dir"]) / "log" / config["model"]
-    file = folder / f"{config['model']}-{config['dataset']}-{get_local_time()}-{digest[:6]}.log"
+    # seeds of one configuration, started in the same second, have files of their own
+    name = f"{config['model']}-{config['dataset']}-{get_local_time()}-{config['seed']}-{digest[:6]}"
+    file = folder / f"{name}.log"
     _handlers.append(_terminal_handler())  # first: the file's filter takes the colors out of the record itself
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +48,7 @@ def start_logging(config: Any, digest: str) -> None:
         reason = error.strerror or str(error)
         raise UserError(f"output_dir: cannot write {file} ({reason}); choose another with --output_dir") from error
     level = getattr(logging, str(config["state"] or "info").upper(), logging.INFO)
+    _levels.append(root.level)
     root.setLevel(level)
     for handler in _handlers:
         handler.setLevel(level)
@@ -51,14 +57,28 @@ def start_logging(config: Any, digest: str) -> None:
 
 def stop_logging() -> None:
     """Closes what :func:`start_logging` opened."""
+    while _levels:
+        logging.getLogger().setLevel(_levels.pop())
     while _handlers:
         handler = _handlers.pop()
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a full disk, which was told when the line was logged
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose disk may be full: that is told in one line, where ``logging`` would print a traceback a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raises a UserError for a full disk."""
+        told = no_room(sys.exc_info()[1], self.baseFilename)
+        if told:
+            raise told
+        super().handleError(record)
 
 
 def _file_handler(file: Path) -> logging.Handler:
-    handler = logging.FileHandler(file, encoding="utf-8")
+    handler = _LogFile(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter(LINE, "%a %d %b %Y %H:%M:%S"))
     handler.addFilter(RemoveColorFilter())
     return handler

@@ -15,6 +15,7 @@ from recbole_painvrl import checkpoint
 from recbole_painvrl.config import Config, config_hash
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute, prepare
+from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.state import load_model
 
@@ -128,7 +129,8 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
     """
     state = checkpoint.load(find_model(model_file))
     config = configure(config_dict=state["config"])
-    data = prepare(config)
+    with generators_kept():
+        data = prepare(config)
     load_model(data.model, state, config["device"])
     data.model.eval()
     return config, data.model, data.dataset, data.train, data.valid, data.test

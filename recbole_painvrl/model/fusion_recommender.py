@@ -18,6 +18,7 @@ from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.new_items import neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.unit_rows import unit_rows
 from recbole_painvrl.randomness import generator
 
 BACKBONES = ("mf", "lightgcn")
@@ -150,7 +151,7 @@ class FusionRecommender(MultimodalRecommender):
         users, items = self.vectors(content, dropped)
         if not self.temperature:
             return users, items
-        return F.normalize(users, dim=1) / self.temperature, F.normalize(items, dim=1)
+        return unit_rows(users) / self.temperature, unit_rows(items)
 
     def tables(self) -> tuple[Tensor, Tensor]:
         """Returns the scoring tables of users and items, with the profile columns and new items at their places."""

@@ -55,8 +55,12 @@ class Lock:
             descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{os.getpid()} {socket.gethostname()}\n")
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
         return True
 
     def _take_over(self) -> None:

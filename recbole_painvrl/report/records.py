@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.files import atomic_file
+from recbole_painvrl.files import append, atomic_file, unfinished_files
 from recbole_painvrl.report.lock import Lock
 
 
@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "model-last.pth"
 
     @property
+    def failed_model(self) -> Path:
+        """The state at the step at which training went wrong."""
+        return self.path / "model-failed.pth"
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return (self.path / "done").exists()
@@ -71,6 +76,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
+            for left in unfinished_files(self.path):
+                left.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise UserError(
@@ -98,9 +105,13 @@ class RunFolder:
 
     @property
     def offset(self) -> int:
-        """Length of the records so far, in bytes."""
+        """Length of the records so far, in bytes, all of which are on the disk by then."""
         file = self.path / "records.jsonl"
-        return file.stat().st_size if file.exists() else 0
+        if not file.exists():
+            return 0
+        with open(file, "rb+") as records:
+            os.fsync(records.fileno())
+            return records.seek(0, os.SEEK_END)
 
     def rewind(self, offset: int) -> None:
         """Forgets what was recorded after ``offset``: a continued run records it again."""
@@ -109,10 +120,13 @@ class RunFolder:
             os.truncate(file, min(offset, file.stat().st_size))
 
     def record(self, event: str, **values: Any) -> None:
-        """Appends one event; ``values`` are numbers, texts and containers of them."""
+        """Appends one event; ``values`` are numbers, texts and containers of them.
+
+        Raises:
+            UserError: The disk is full; the records end with a whole line.
+        """
         line = json.dumps(plain({"event": event, "time": round(time.time(), 3), **values}), allow_nan=False) + "\n"
-        with open(self.path / "records.jsonl", "ab") as file:
-            file.write(line.encode())
+        append(self.path / "records.jsonl", line.encode())
 
     def records(self, event: str | None = None) -> list[dict[str, Any]]:
         """Returns the recorded events in order, only those named ``event`` if it is given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,9 @@ def run_folders(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; name folders of runs, such as runs/ml-100k/PaInvRL/1-...")
-    found = sorted(file.parent for file in folder.rglob("config.yaml") if (file.parent / "records.jsonl").is_file())
+    # os.walk, as folders may go while this looks: Path.rglob of Python 3.11 raises an error then
+    needed = {"config.yaml", "records.jsonl"}
+    found = sorted(Path(place) for place, _, files in os.walk(folder) if needed.issubset(files))
     if not found:
         raise UserError(f"{folder}: neither this folder nor one below it holds a run (config.yaml and records.jsonl)")
     return found

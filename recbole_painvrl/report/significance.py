@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.files import DAMAGED_ARRAY
+
 CONFIDENCE = 0.95
 LEVEL = 0.05  # a corrected p below it is a difference
 ROUNDING = 1e-12  # a deviation below this share of the mean is what floating point leaves of none
@@ -88,9 +91,12 @@ def _recorded(folder: Path, test_set: str, metric: str) -> tuple[NDArray[Any], N
     file, users, values = folder / "per_user.npz", f"{test_set}/users", f"{test_set}/{metric}"
     if not file.is_file():
         return None
-    with np.load(file, allow_pickle=False) as arrays:
-        known = users in arrays and values in arrays
-        return (arrays[users], arrays[values]) if known else None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            known = users in arrays and values in arrays
+            return (arrays[users], arrays[values]) if known else None
+    except DAMAGED_ARRAY as error:
+        raise UserError(f"{file}: not the record of a run ({error}); make the run again, or leave it out") from error
 
 
 def user_means(folders: Iterable[str | Path], test_set: str, metric: str) -> dict[str, float] | None:

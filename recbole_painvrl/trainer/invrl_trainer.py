@@ -58,7 +58,7 @@ class InvRLRounds(Rounds):
         if not self.faithful:
             return super()._search_environments(number, dataset, show_progress)
         settings, pairs = self._from_scratch(), interactions(dataset, self.model.device)
-        with progress(f"Identify {number:>2}", settings.max_iter, show_progress) as step:
+        with progress(f"Identify {number:>2}", settings.max_iter, show_progress, self.between_steps) as step:
             return EnvironmentModels(self.model, pairs, self._groups(dataset), settings, number).run(step)
 
     def _from_scratch(self) -> FromScratch:

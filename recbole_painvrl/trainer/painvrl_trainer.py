@@ -41,6 +41,7 @@ class PaInvRLTrainer(MultimodalTrainer):
                 f"but got {self.epochs}"
             )
         self.rounds = self.rounds_class(config, model)
+        self.rounds.between_steps = self.leave_if_asked
         self.plain_score: float | None = None
 
     def fit(self, train_data: Any, valid_data: Any = None, *args: Any, **kwargs: Any) -> tuple[float, Any]:
@@ -119,6 +120,10 @@ class PaInvRLTrainer(MultimodalTrainer):
         """Looks for the columns that the rounds need."""
         if self.n_rounds:
             self.rounds.check_data(train_data.dataset)
+
+    def is_costly(self, epoch_idx: int) -> bool:
+        """Returns whether rounds are due before an epoch."""
+        return bool(self.rounds_before(epoch_idx))
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -45,6 +46,9 @@ class Rounds:
             needs.
         model: a :class:`recbole_painvrl.model.general_recommender.painvrl.PaInvRL`.
 
+    Attributes:
+        between_steps: called after each step of the search for environments and for the mask; it may raise.
+
     Raises:
         UserError: if a key holds a value that its stage does not know.
     """
@@ -52,6 +56,7 @@ class Rounds:
     def __init__(self, config: Any, model: Any) -> None:
         self.config, self.model = config, model
         self.seed = int(config["seed"])
+        self.between_steps: Callable[[], None] = lambda: None
         for key, known in CHOICES.items():
             one_of(key, config[key], known)
         if config["control"] == "mask" and config["mask_groups"] == "modality":
@@ -124,7 +129,8 @@ class Rounds:
 
     def _search_environments(self, number: int, dataset: Any, show_progress: bool) -> Environments:
         try:
-            with progress(f"Identify {number:>2}", self.environment_settings.max_iter, show_progress) as step:
+            steps = self.environment_settings.max_iter
+            with progress(f"Identify {number:>2}", steps, show_progress, self.between_steps) as step:
                 return identify_environments(
                     self.model.frozen(),
                     interactions(dataset, self.model.device),
@@ -177,7 +183,8 @@ class Rounds:
             UserError: if fewer than two environments have an interaction.
         """
         try:
-            with progress(f"Mask {number:>6}", self.mask_settings.steps, show_progress) as step:
+            steps = self.mask_settings.steps
+            with progress(f"Mask {number:>6}", steps, show_progress, self.between_steps) as step:
                 found = self._search_mask(number, dataset, step)
         except ValueError as error:
             raise UserError(f"mask generation: {error}") from error
@@ -254,7 +261,28 @@ def given_labels(field: str, dataset: Any) -> Tensor:
 
 
 @contextmanager
-def progress(title: str, total: int, show: bool) -> Iterator[Callable[[dict], object]]:
-    """Yields a callback that moves a progress bar by one; there is no bar unless ``show``."""
+def progress(title: str, total: int, show: bool, also: Callable[[], None]) -> Iterator[Callable[[dict], object]]:
+    """Yields a callback for each step's row of numbers, which moves a progress bar by one and calls ``also``.
+
+    There is no bar unless ``show``. The callback raises a UserError if what is minimized is no longer a number.
+    """
     with tqdm(total=total, ncols=100, desc=title, disable=not show) as bar:
-        yield lambda _row: bar.update()
+
+        def step(row: Mapping[str, Any]) -> None:
+            check_finite(title, row)
+            bar.update()
+            also()
+
+        yield step
+
+
+def check_finite(title: str, row: Mapping[str, Any]) -> None:
+    """Raises a UserError if a risk of a step's row is not a number or infinite; an angle may have no value."""
+    values = {name: row[name] for name in ("objective", "erm", "irm") if row.get(name) is not None}
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        step = row.get("step", row.get("iteration"))
+        raise UserError(
+            f"{' '.join(title.split())}, step {step}: {', '.join(wrong)}: the warm-up's scores are too large for it; "
+            "try a smaller learning_rate or a larger reg_weight, or look for extreme values in the features"
+        )

@@ -23,13 +23,16 @@ from recbole_painvrl.evaluator.groups import Grouping, group_values
 from recbole_painvrl.evaluator.per_user import PerUser, per_user_values
 from recbole_painvrl.logs import tensorboard_below
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.signals import Ending
 from recbole_painvrl.trainer.checkpoints import CheckpointMixin
+from recbole_painvrl.trainer.faults import FaultMixin
+from recbole_painvrl.trainer.loss_watch import LossWatch, culprits
 from recbole_painvrl.trainer.state import load_model
 
 SAVING_SHARE = 0.1
 
 
-class RunMixin(CheckpointMixin):
+class RunMixin(FaultMixin, CheckpointMixin):
     """What this package adds to a RecBole trainer class; list it before that class among the bases.
 
     A trainer works without a run folder too, and then stores the best model where RecBole would. With one
@@ -38,6 +41,7 @@ class RunMixin(CheckpointMixin):
     A model may name the parts of its loss in an attribute ``loss_names``.
 
     Attributes:
+        ending: where signals wait until training has stored its state; None lets them act at once.
         further_valid: loaders of validation sets beside the one that training stops by; they are evaluated at each
             validation and only recorded.
     """
@@ -48,6 +52,7 @@ class RunMixin(CheckpointMixin):
         with tensorboard_below(config["output_dir"]):
             super().__init__(config, model)
         self.run: RunFolder | None = None
+        self.ending: Ending | None = None
         self.seconds_train = 0.0
         self.seconds_eval = 0.0
         self.eval_collector = RunCollector(config)
@@ -60,6 +65,7 @@ class RunMixin(CheckpointMixin):
         self._epoch = self._first_epoch = -1
         self._saved_at = self._save_seconds = 0.0
         self._resumed_file = None
+        self._watch = LossWatch()
 
     # for subclasses
 
@@ -68,6 +74,14 @@ class RunMixin(CheckpointMixin):
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Does what has to be done between the previous epoch and this one; nothing by default."""
+
+    def is_costly(self, epoch_idx: int) -> bool:
+        """Returns whether :meth:`before_epoch` takes so long that the state before it is worth storing; no by default.
+
+        Args:
+            epoch_idx: The epoch.
+        """
+        return False
 
     def trainer_state(self) -> dict[str, Any]:
         """Returns further plain data that later epochs depend on."""
@@ -116,7 +130,7 @@ class RunMixin(CheckpointMixin):
             Best validation score and result, as RecBole does.
 
         Raises:
-            UserError: The loss is not a number, or the disk is full.
+            UserError: The loss or a parameter is not a number, the loss explodes, or the disk is full.
         """
         self._loaders = {"train": train_data, "valid": valid_data}
         self._keeps_last = bool(saved and self.run)
@@ -150,7 +164,10 @@ class RunMixin(CheckpointMixin):
         self._enter_epoch(epoch_idx)
         started = perf_counter()
         self.before_epoch(epoch_idx, train_data)
-        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self._watch.begin(epoch_idx)
+        watched = self._watch.watched(loss_func or self.model.calculate_loss)
+        loss = super()._train_epoch(train_data, epoch_idx, watched, show_progress)
+        self._check_parameters()
         seconds = perf_counter() - started
         self.seconds_train += seconds
         total = sum(loss) if isinstance(loss, tuple) else loss
@@ -163,8 +180,18 @@ class RunMixin(CheckpointMixin):
             checkpoint.set_random_states(self._random["global"])
             checkpoint.set_loader_states(self._loaders, self._random["loaders"])
             self._random = None
-        elif self.run and self._keeps_last and epoch_idx > self._first_epoch and self._worth_saving():
+        elif self.run and self._keeps_last and epoch_idx > self._first_epoch and self._is_due(epoch_idx):
             self._save(self.run.last_model, epoch_idx)
+        self.leave_if_asked()
+
+    def leave_if_asked(self) -> None:
+        """Ends training here, by the exception that its handler raises, if a signal has come."""
+        if self.ending:
+            self.ending.leave()
+
+    def _is_due(self, epoch_idx: int) -> bool:
+        asked = self.ending is not None and self.ending.asked
+        return asked or self._worth_saving() or self.is_costly(epoch_idx)
 
     def _worth_saving(self) -> bool:
         return perf_counter() - self._saved_at >= self._save_seconds / SAVING_SHARE
@@ -195,11 +222,13 @@ class RunMixin(CheckpointMixin):
         return {"environments": self.groups(grouping)["groups"]}
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        if torch.isnan(loss):
-            raise UserError(
-                f"the training loss is not a number in epoch {self._epoch}: learning_rate {self.learning_rate} may be "
-                "too high, or a feature file holds extreme values"
-            )
+        """RecBole calls this at every step, before the step changes the model."""
+        if self.ending and self.ending.overdue:
+            self.ending.leave()
+        fault = self._watch.fault(loss)
+        if fault:
+            parts = self._watch.parts(getattr(self.model, "loss_names", ()))
+            self._fail(f"the training loss is {fault}", culprits(parts), losses=parts)
 
     def _named(self, loss: float | tuple[float, ...]) -> dict[str, float]:
         if not isinstance(loss, tuple):

@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_a_number_is_a_users_error(folder: Path) -> None:
     trainer, data = started(configuration("BPR", folder, 1), None)
     with torch.no_grad():
         data.model.user_embedding.weight.fill_(math.nan)
-    with pytest.raises(UserError, match=r"not a number in epoch 0: learning_rate 0\.001"):
+    with pytest.raises(UserError, match=r"not a number in epoch 0, batch 0 .*: learning_rate 0\.001"):
         trainer.fit(data.train, data.valid, verbose=False)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from recbole_painvrl.model.edges import Edges, edges_both_ways, edges_to_users
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
+from recbole_painvrl.model.unit_rows import unit_rows
 
 
 class _Prototypes(nn.Module):
@@ -28,11 +29,11 @@ class _Prototypes(nn.Module):
             edges: From each user's items to the user.
             n_routing: How often the prototypes move.
         """
-        items = functional.normalize(functional.leaky_relu(self.projection(features)), dim=1)
-        users = functional.normalize(self.preference.weight, dim=1)
+        items = unit_rows(functional.leaky_relu(self.projection(features)))
+        users = unit_rows(self.preference.weight)
         for _ in range(n_routing):
             share = edges.softmax(edges.products(users, items))
-            users = functional.normalize(users + edges(items, share), dim=1)
+            users = unit_rows(users + edges(items, share))
         return users, items
 
 

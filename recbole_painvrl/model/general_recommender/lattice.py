@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recbole_painvrl.model.content_graph import content_neighbors, learned_weights, mixture, normalized
 from recbole_painvrl.model.content_graph_recommender import ContentGraphRecommender
 from recbole_painvrl.model.sparse_map import SparseMap
+from recbole_painvrl.model.unit_rows import unit_rows
 
 
 class LATTICE(ContentGraphRecommender):
@@ -83,7 +83,7 @@ class LATTICE(ContentGraphRecommender):
         alike = self.item_embedding.weight
         for _ in range(self.n_item_layers):
             alike = graph(alike, entries)
-        return users, items + functional.normalize(alike, dim=1)
+        return users, items + unit_rows(alike)
 
     def tables(self) -> tuple[Tensor, Tensor]:
         """Returns the scoring tables with the graph of the present parameters."""

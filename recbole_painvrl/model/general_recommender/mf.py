@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
+from recbole_painvrl.model.unit_rows import unit_rows
 from recbole_painvrl.randomness import generator
 
 
@@ -49,7 +49,7 @@ class MF(ModalityRecommender):
         users, items = self.user_embedding.weight, self.item_embedding.weight
         if not self.temperature:
             return users, items
-        return functional.normalize(users, dim=1) / self.temperature, functional.normalize(items, dim=1)
+        return unit_rows(users) / self.temperature, unit_rows(items)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Returns the mean ranking loss of the batch."""

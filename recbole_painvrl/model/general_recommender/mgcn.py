@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recbole_painvrl.model.content_graph import mixture, normalized
 from recbole_painvrl.model.content_graph_recommender import ContentGraphRecommender
 from recbole_painvrl.model.loss import softmax_loss
 from recbole_painvrl.model.sparse import distinct_pairs
 from recbole_painvrl.model.sparse_map import SparseMap
+from recbole_painvrl.model.unit_rows import unit_rows
 
 
 class MGCN(ContentGraphRecommender):
@@ -102,8 +102,8 @@ class MGCN(ContentGraphRecommender):
     def alignment(self, fusion: Tensor, ids: Tensor, nodes: Tensor) -> Tensor:
         """Returns the mean InfoNCE of finding the ids of each of ``nodes`` [V] among theirs by its fusion."""
         place = torch.arange(len(nodes), device=nodes.device)
-        anchors = functional.normalize(fusion[nodes], dim=1) / self.ssl_tau
-        return softmax_loss(anchors, functional.normalize(ids[nodes], dim=1), place, place, place)
+        anchors = unit_rows(fusion[nodes]) / self.ssl_tau
+        return softmax_loss(anchors, unit_rows(ids[nodes]), place, place, place)
 
 
 def _users_of_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> SparseMap:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.edges import Edges, edges_both_ways
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
+from recbole_painvrl.model.unit_rows import unit_rows
 
 COMBINATIONS = ("sum", "concat")
 
@@ -46,7 +47,7 @@ class _ModalityGraph(nn.Module):
 
     def forward(self, features: Tensor, ids: Tensor, edges: Edges) -> Tensor:
         """Returns the last layer's vectors of users, then items [U + I, d]."""
-        nodes = functional.normalize(torch.cat([self.preference.weight, self.projection(features)]), dim=1)
+        nodes = unit_rows(torch.cat([self.preference.weight, self.projection(features)]))
         for layer in self.layers:
             nodes = layer(nodes, ids, edges)
         return nodes

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recbole_painvrl.model.loss import softmax_loss
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.unit_rows import unit_rows
 
 
 class SLMRec(ModalityRecommender):
@@ -72,7 +72,7 @@ class SLMRec(ModalityRecommender):
         users, items = self.fuse_users(users), self.fuse_items(items)
         if self.temperature is None:
             return users, items
-        return F.normalize(users, dim=1) / self.temperature, F.normalize(items, dim=1)
+        return unit_rows(users) / self.temperature, unit_rows(items)
 
     def tables(self) -> tuple[Tensor, Tensor]:
         """Returns the scoring tables of users and of items."""
@@ -92,6 +92,6 @@ class SLMRec(ModalityRecommender):
         place, terms = torch.arange(len(items), device=items.device), []
         for coarser, project, modality in zip(self.to_coarser, self.from_modality, modalities, strict=True):
             present = coarser(present)
-            anchors, others = F.normalize(present, dim=1) / self.ssl_tau, F.normalize(project(modality), dim=1)
+            anchors, others = unit_rows(present) / self.ssl_tau, unit_rows(project(modality))
             terms.append(softmax_loss(anchors, others, place, place, place))
         return reduce(add, terms)
