@@ -28,7 +28,8 @@ EXTRAS_REQUIRE = {
     "hyperopt": ["hyperopt==0.2.5", "setuptools<82"],
     "report": ["matplotlib>=3.8"],
     # setuptools builds a wheel without the package wheel from there on; another mypy may judge otherwise than this one.
-    "test": ["pytest>=7", "setuptools>=70.1", "mypy>=2.4,<2.5"],
+    # hypothesis makes the input of tests/fuzz; derandomized cases may differ between versions, and all must end well.
+    "test": ["pytest>=7", "setuptools>=70.1", "mypy>=2.4,<2.5", "hypothesis>=6.100"],
 }
 
 setup(

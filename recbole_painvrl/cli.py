@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.files import no_room
 from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.signals import terminable
 from recbole_painvrl.tuning import flags as search_flags
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ commands (each has its own --help):
   convert FORMAT SOURCE --name NAME    raw data to a data folder
   split DATASET --kind=KIND --name NAME  an out-of-distribution test set, as a new data folder
   simulate RECIPE --name NAME          a data set whose invariant and spurious features are known
-  recommend RUN_FOLDER --users=a,b     top-k items of a trained model
+  recommend RUN_FOLDER --users=a,b     top-k items of a trained model; --explain takes their scores apart
   report RUN_FOLDER...                 tables and pictures of finished runs, from their records alone
   doctor                               versions, devices and what is usable here
 
@@ -59,9 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
     try:
-        status = COMMANDS[arguments[0]](arguments[1:]) if arguments and arguments[0] in COMMANDS else _run(arguments)
-        sys.stdout.flush()
-        return status
+        with terminable():
+            known = arguments and arguments[0] in COMMANDS
+            status = COMMANDS[arguments[0]](arguments[1:]) if known else _run(arguments)
+            sys.stdout.flush()
+            return status
     except UserError as error:
         print("error:", *str(error).splitlines(), file=sys.stderr)
         return 2
@@ -72,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # whoever read the output (head, less) has gone; the interpreter must not try to flush to it on exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (OSError, RuntimeError) as error:
+        told = no_room(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> Parser:
@@ -239,19 +249,11 @@ def _simulate(arguments: Sequence[str]) -> int:
 
 
 def _recommend(arguments: Sequence[str]) -> int:
-    parser = Parser(prog="recbole-painvrl recommend", description="Top-k items of a trained model.", allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN_FOLDER", help="a run's folder, or a model file")
-    parser.add_argument("--users", metavar="A,B", help="users by their original tokens (default: all)")
-    parser.add_argument("--topk", type=int, default=10, metavar="K", help="items a user (default 10)")
-    parser.add_argument("--output", metavar="FILE.csv", help="write a CSV file instead of printing")
-    flags = parser.parse_args(arguments)
-    from recbole_painvrl.recommend import as_csv, recommend, write_csv
+    from recbole_painvrl.recommend_command import add_arguments, run
 
-    lists = recommend(flags.run, flags.users.split(",") if flags.users else None, flags.topk)
-    if flags.output:
-        write_csv(lists, flags.output)
-    else:
-        print(as_csv(lists), end="")
+    parser = Parser(prog="recbole-painvrl recommend", description="Top-k items of a trained model.", allow_abbrev=False)
+    add_arguments(parser)
+    run(parser.parse_args(arguments))
     return 0
 
 

@@ -48,6 +48,7 @@ _PLACES = """
     output_dir data_path checkpoint_dir gpu_id use_gpu state show_progress log_wandb wandb_project loss_decimal_place
     save_dataset save_dataloaders dataset_save_path dataloaders_save_path
 """
+_NOT_OF_DATA = frozenset(["data_path", "output_dir", "checkpoint_dir", "log_wandb", "wandb_project", "ip", "port"])
 _DERIVED_KEYS = PROCESS_KEYS.union(_DERIVED.split())
 _PLACE_KEYS = frozenset(_PLACES.split())
 
@@ -134,6 +135,8 @@ class Config(recbole.config.Config):
         for key, value, kinds in (("model", model, (str, type)), ("dataset", dataset, (str,))):
             if not isinstance(value, kinds) or not value:
                 raise UserError(f"no {key} is named; give --{key}=NAME or set the key {key} in a config file")
+        if dataset != Path(dataset).name or dataset in (".", "..") or "\\" in dataset or "\0" in dataset:
+            raise UserError(f"dataset: '{dataset}' is no plain name; name the folder above it by --data_path")
         return super()._get_model_and_dataset(get_model(model) if isinstance(model, str) else model, dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -148,6 +151,7 @@ class Config(recbole.config.Config):
         beside_data = Path(self._data_parent(defaults)) / dataset / f"{dataset}.yaml"
         if beside_data.is_file():
             content = read_yaml(beside_data)
+            _check_data_keys(content, beside_data)
             given, self._origins = self._origins, {}
             self._note(content, f"from {beside_data}")
             self._origins = {**self._origins, **given}
@@ -225,6 +229,13 @@ class Config(recbole.config.Config):
         if settings["train_neg_sample_args"]["distribution"] == "none":
             settings["train_neg_sample_args"] = None  # how RecBole wants to be told what it calls "none" afterwards
         return {key: as_builtin(value, key) for key, value in settings.items()}
+
+
+def _check_data_keys(content: Mapping[str, Any], file: Path) -> None:
+    """Refuses keys that say where to write and what to connect to: data may come from anybody."""
+    for key in content:
+        if key in _NOT_OF_DATA:
+            raise UserError(f"{file}: the file of a data set must not set {key}; say it in a file of your own")
 
 
 def _own_keys(model: str) -> frozenset[str]:

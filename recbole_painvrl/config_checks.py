@@ -12,6 +12,7 @@ from recbole.evaluator.base_metric import LossMetric
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import EvaluatorType
 
+from recbole_painvrl.config_data_checks import DATA_RULES
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.evaluator import metrics as _metrics  # noqa: F401  (adds NDCG_hit to RecBole's tables)
 
@@ -80,11 +81,7 @@ RULES: dict[str, tuple[str, Check]] = {
     "state": _one_of(*_STATES),
     "rm_dup_inter": _optional(_one_of("first", "last")),
     "clip_grad_norm": _optional(_DICT),
-    "threshold": _optional(_DICT),
-    "val_interval": _optional(_DICT),
-    "load_col": _optional(_DICT),
-    "unload_col": _optional(_DICT),
-    "preload_weight": _optional(_DICT),
+    **DATA_RULES,
     "normalize_field": _optional(_LIST_OF_TEXT),
     "train_neg_sample_args": _optional(_DICT),
     "modalities": ("a dict, a list of names, or ~", lambda value: value is None or isinstance(value, (dict, list))),

@@ -34,6 +34,8 @@ _TEXTS = """
     LIST_SUFFIX ip pre_model_path pretrain_path mf_pretrain_path mlp_pretrain_path
 """
 TEXT_KEYS = frozenset(_TEXTS.split())
+_DEEPEST = 50
+_MOST_VALUES = 100_000
 _TOP_LEVEL_KEY = re.compile(r"^([A-Za-z_][\w-]*)\s*:", re.MULTILINE)
 
 
@@ -48,12 +50,62 @@ class Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"the key '{name}' is there twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:
+        """Begins a list or mapping in brackets; the time that nested ones take grows with the square of their depth."""
+        self._check_depth(self.flow_level)
+        super().fetch_flow_collection_start(TokenClass)
+
+    def add_indent(self, column: int) -> bool:
+        """Begins a list or mapping of its own indentation."""
+        self._check_depth(len(self.indents))
+        return super().add_indent(column)
+
+    def _check_depth(self, depth: int) -> None:
+        if depth > _DEEPEST:
+            problem = f"values are nested more than {_DEEPEST} deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Builds a value; one that its tag does not fit, such as ``!!int x``, is an error of the file."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+            problem = f"a value does not fit its tag {node.tag} ({error})"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from error
+
 
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)[eE][-+]?[0-9]+$"),
     list("-+0123456789."),
 )
+
+# A configuration has numbers, texts, lists and mappings: a date stays the text that it is, sets and bytes are refused.
+_NO_VALUES = tuple(f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs"))
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag not in _NO_VALUES]
+    for first, resolvers in Loader.yaml_implicit_resolvers.items()
+}
+Loader.yaml_constructors = {tag: build for tag, build in Loader.yaml_constructors.items() if tag not in _NO_VALUES}
+
+
+def load_yaml(text: str) -> Any:
+    """Returns the value of a YAML text, of plain data that end somewhere.
+
+    Raises:
+        yaml.YAMLError: The text is no YAML, or its values hold themselves, or are too many or too deep to be meant: a
+            few lines with aliases of aliases can stand for millions of values.
+    """
+    content = yaml.load(text, Loader=Loader)
+    waiting, count = [(content, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if depth > _DEEPEST or count > _MOST_VALUES:
+            raise yaml.YAMLError(f"values are nested more than {_DEEPEST} deep, or are more than {_MOST_VALUES}")
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(part, depth + 1) for part in parts]
+    return content
 
 
 def properties_folder() -> Path:
@@ -81,7 +133,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         UserError: If the file is missing, is no YAML, or holds something else than keys and values.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=Loader)
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"config file {path} does not exist") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -144,7 +196,7 @@ def parse_text(text: str, key: str, default: Any, origin: str) -> Any:
     if key in TEXT_KEYS or key.endswith("_FIELD") or isinstance(default, str):
         return text
     try:
-        return yaml.load(text, Loader=Loader)
+        return load_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{key}: cannot read '{text}' ({origin}): {_yaml_problem(error)}") from error
 

@@ -174,13 +174,15 @@ def _findings(folder: Path) -> Iterator[str]:
 def _feature_findings(path: Path) -> Iterator[str]:
     import numpy as np
 
+    from recbole_painvrl.files import DAMAGED_ARRAY
+
     ids = path.with_suffix(".ids")
     if not ids.is_file():
         yield f"PROBLEM: {path.name} has no {ids.name} beside it"
         return
     try:
-        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    except ValueError as error:
+        shape = np.lib.format.open_memmap(path, mode="r").shape
+    except DAMAGED_ARRAY as error:
         yield f"PROBLEM: {path.name} is no array of numbers ({error})"
         return
     n_ids = len(ids.read_text(encoding="utf-8").split("\n")) - ids.read_text(encoding="utf-8").endswith("\n")

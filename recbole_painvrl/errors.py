@@ -6,19 +6,34 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_LONGEST = 1_600  # characters of a message
+_LONGEST_NAME = 100
+
 
 class UserError(Exception):
     """A mistake in a file, a key or a flag that the user can mend.
 
     The message is one line that says where it is (file, row or key), what was found, what was expected and what to do.
-    The command line prints it on standard error and leaves with status 2.
+    The command line prints it on standard error and leaves with status 2. What a message quotes may come from anybody's
+    file: control characters are escaped, so that it stays one line and cannot steer a terminal, and what would make it
+    too long to read is left out of its middle.
     """
 
+    def __init__(self, message: str) -> None:
+        escaped = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in message)
+        long = len(escaped) > _LONGEST
+        super().__init__(f"{escaped[: _LONGEST // 2]} [...] {escaped[-_LONGEST // 2 :]}" if long else escaped)
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns `` Did you mean 'x'?`` for the known name closest to ``name``, or an empty text if none is close."""
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Returns `` Did you mean 'x'?`` for the known name closest to ``name``, or an empty text if none is close.
+
+    A key of a YAML file need not be a text, and may be too long to be compared with anything.
+    """
+    if len(str(name)) > _LONGEST_NAME:
+        return ""
     by_lower = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[matches[0]]}'?" if matches else ""
 
 

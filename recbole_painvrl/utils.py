@@ -154,11 +154,23 @@ def data_preparation(
         _check_part(config, phase, part)
     _check_topk(config, dataset)
     dataset.first_test = parts[2]  # for further_test_loaders
-    train_sampler, valid_sampler, test_sampler = create_samplers(config, dataset, parts)
+    train_sampler, valid_sampler, test_sampler = _samplers(config, dataset, parts)
     train_data = _train_loader(config, dataset, parts[0], train_sampler)
     valid_data = get_dataloader(config, "valid")(config, parts[1], valid_sampler, shuffle=False)
     test_data = get_dataloader(config, "test")(config, parts[2], test_sampler, shuffle=False)
     return train_data, valid_data, test_data
+
+
+def _samplers(config: Any, dataset: Dataset, parts: list[Dataset]) -> tuple[Any, Any, Any]:
+    """Returns RecBole's samplers, which refuse a user that has every item."""
+    try:
+        return create_samplers(config, dataset, parts)
+    except ValueError as error:
+        n_items = dataset.item_num - 1
+        raise UserError(
+            f"dataset '{config['dataset']}': negatives cannot be drawn ({error}); of {n_items} items a user may have "
+            f"{n_items - 1}, which user_inter_num_interval: '[0,{n_items})' sees to unless the splits are ready"
+        ) from error
 
 
 def _build(dataset: Dataset) -> tuple[list[Dataset], dict[str, Dataset]]:

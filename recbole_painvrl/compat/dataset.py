@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +67,13 @@ class DatasetRepairs(_Base):
                 frame[field] = self._split_cells(frame[field], field)
         return frame
 
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        """Loads the interactions; a benchmark file without a sequence column of another one has empty sequences."""
+        super()._load_inter_feat(token, dataset_path)
+        for field, cells in self.inter_feat.items():
+            if self.field2type[field].value.endswith("seq") and cells.isna().any():
+                self.inter_feat[field] = [np.array([]) if isinstance(cell, float) else cell for cell in cells]
+
     def _read_header(self, filepath: str) -> list[tuple[str, str, FeatureType]]:
         """Returns (column as written, field, type) of each column of an atomic file."""
         with open(filepath, encoding=self.config["encoding"] or "utf-8") as file:
@@ -90,7 +99,7 @@ class DatasetRepairs(_Base):
         try:
             return pd.read_csv(
                 filepath,
-                sep=separator,
+                sep=separator if len(separator) == 1 else re.escape(separator),
                 usecols=list(columns),
                 dtype={column: np.float64 if ftype == FeatureType.FLOAT else str for column, ftype in columns.items()},
                 encoding=self.config["encoding"] or "utf-8",
@@ -113,7 +122,12 @@ class DatasetRepairs(_Base):
         """Splits the cells of a sequence column into arrays, notes the longest and cuts at ``seq_len`` if it is set."""
         convert = float if self.field2type[field] == FeatureType.FLOAT_SEQ else str
         separator = self.config["seq_separator"]
-        rows = [[convert(part) for part in cell.split(separator) if part] for cell in cells.fillna("")]
+        try:
+            rows = [[convert(part) for part in cell.split(separator) if part] for cell in cells.fillna("")]
+        except ValueError as error:
+            raise UserError(f"column {field}: {error}; expected numbers separated by {separator!r}") from error
+        if convert is float and not all(math.isfinite(float(part)) for row in rows for part in row):
+            raise UserError(f"column {field}: a value is not finite; expected finite numbers")
         longest = max(map(len, rows), default=0)
         limit = (self.config["seq_len"] or {}).get(field, longest)
         self.field2seqlen[field] = min(limit, longest)
@@ -128,7 +142,8 @@ class DatasetRepairs(_Base):
                 if ftype == FeatureType.TOKEN:
                     feat[field] = feat[field].fillna(0)
                 elif ftype == FeatureType.FLOAT:
-                    feat[field] = feat[field].fillna(feat[field].mean())
+                    mean = feat[field].mean()  # nan where no row has a number
+                    feat[field] = feat[field].fillna(0.0 if math.isnan(mean) else mean)
                 else:
                     empty = np.array([], dtype=np.int64 if ftype == FeatureType.TOKEN_SEQ else np.float64)
                     feat[field] = [empty if isinstance(cell, float) else cell for cell in feat[field]]

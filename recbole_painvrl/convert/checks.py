@@ -10,6 +10,8 @@ from recbole_painvrl.convert.raw import FIRST_SPLITS, Feature, Options, RawData,
 from recbole_painvrl.errors import UserError
 
 BYTES_A_PIECE = 32 * 2**20
+LARGEST = float(np.finfo(np.float32).max)  # of features, which are read in single precision
+MOST_ITEMS = 10**8  # a stated number, which one wrong id may make too large for any memory
 # Validation and test rows of published splits, where an exchange of the two has been seen or would go unnoticed.
 KNOWN_COUNTS = {
     (3_051, 6_130): "TikTok of MMSSL and DiffMM",
@@ -27,6 +29,11 @@ def check(raw: RawData, options: Options) -> dict[str, np.ndarray]:
     """
     if options.n_items is not None:
         raw.n_items, raw.stated_by = options.n_items, "--n_items"
+    if raw.n_items is not None and raw.n_items > MOST_ITEMS:
+        raise UserError(
+            f"{raw.n_items:,} items ({raw.stated_by}) are more than the {MOST_ITEMS:,} that are written one row each; "
+            "number the items from 0 without gaps"
+        )
     check_row_counts(raw)
     check_ids(raw)
     check_pairs(raw.splits)
@@ -133,6 +140,7 @@ def check_columns(raw: RawData) -> None:
     tables += [({key: "items.csv" for key in raw.items}, ("item",))] if raw.items is not None else []
     tables += [({key: "users.csv" for key in raw.users}, ("user",))] if raw.users is not None else []
     for columns, ids in tables:
+        _check_spellings(columns, ids)
         for column, origin in columns.items():
             name = column.split(":")[0]
             if column not in ids and name in owners:
@@ -140,19 +148,29 @@ def check_columns(raw: RawData) -> None:
         owners |= {column.split(":")[0]: origin for column, origin in columns.items() if column not in ids}
 
 
+def _check_spellings(columns: dict[str, str], ids: tuple[str, ...]) -> None:
+    """Refuses a field that is there twice, such as by the columns ``note`` and ``note:float``."""
+    first: dict[str, str] = {}
+    for column, origin in columns.items():
+        name = column.split(":")[0]
+        if column not in ids and first.setdefault(name, column) != column:
+            raise UserError(f"{origin}: columns '{first[name]}' and '{column}' are both field '{name}'; rename one")
+
+
 def row_norms(feature: Feature) -> np.ndarray:
     """Returns the Euclidean norm of each row, float64 [I], read in pieces.
 
     Raises:
-        UserError: naming the first row that holds NaN or infinity.
+        UserError: naming the first row that holds NaN, infinity, or what only double precision can hold.
     """
     values = feature.values
     norms = np.empty(len(values))
     step = max(1, BYTES_A_PIECE // (8 * values.shape[1]))
     for start in range(0, len(values), step):
         piece = np.asarray(values[start : start + step], dtype=np.float64)
-        bad = np.flatnonzero(~np.isfinite(piece).all(axis=1))
+        bad = np.flatnonzero(~(np.abs(piece) <= LARGEST).all(axis=1))
         if len(bad):
-            raise UserError(f"{feature.origin}: row {start + bad[0]} holds NaN or infinity, expected finite numbers")
+            expected = "holds NaN or infinity, expected finite numbers (of single precision)"
+            raise UserError(f"{feature.origin}: row {start + bad[0]} {expected}")
         norms[start : start + step] = np.linalg.norm(piece, axis=1)
     return norms

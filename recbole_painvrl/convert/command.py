@@ -43,8 +43,8 @@ def convert(
         raise UserError(f"unknown format '{format}', expected one of {', '.join(FORMATS)}.{nearest(format, FORMATS)}")
     chosen = _options(format, options)
     folder, target = Path(source), Path(data_path) / name
-    _check_place(folder, target, name, chosen.overwrite)
     try:
+        _check_place(folder, target, name, chosen.overwrite)
         raw = FORMATS[format](folder, chosen)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error

@@ -123,7 +123,7 @@ def _checked_offset(pairs: Named, n_rows: int | None, told: int | None) -> int:
     if told == 0 and n_rows is not None and last_item >= n_rows:
         raise UserError(f"item offset 0 does not fit: {seen}; say the offset with --item_offset=N")
     if told and not lowest <= told <= first_item:
-        raise UserError(f"item offset {told} does not fit: {seen}; {_range(lowest, first_item)}")
+        raise UserError(f"item offset {told} does not fit (--item_offset): {seen}; {_range(lowest, first_item)}")
     if told is None and lowest != first_item:
         raise UserError(f"the item offset is not certain: {seen}; {_range(lowest, first_item)}, say --item_offset=N")
     return lowest if told is None else told

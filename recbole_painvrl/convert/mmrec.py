@@ -12,16 +12,21 @@ from recbole_painvrl.convert.raw import FIRST_SPLITS, Options, RawData, Split
 from recbole_painvrl.convert.tables import read_interactions
 from recbole_painvrl.errors import UserError
 
-COLUMNS = {"userID": "user", "itemID": "item", "x_label": "label"}
+IDS = {"userID": "user", "itemID": "item"}
+LABEL = "x_label"
 
 
 def read(folder: Path, options: Options) -> RawData:
     """Returns the data of an MMRec folder; as in MMRec the number of items is the largest id + 1 unless told."""
     path = _interaction_file(folder)
-    table = read_interactions(path, "\t", tuple(COLUMNS)).rename(columns=COLUMNS)
-    odd = np.flatnonzero(~table["label"].isin((0, 1, 2)))
+    table = read_interactions(path, "\t", (*IDS, LABEL))
+    twice = [f"{old} and {new}" for old, new in IDS.items() if new in table]
+    if twice:
+        raise UserError(f"{path} line 1: columns {twice[0]} are both there; rename the second")
+    table = table.rename(columns=IDS)
+    odd = np.flatnonzero(~table[LABEL].isin((0, 1, 2)))
     if len(odd):
-        place, label = f"{path} row {odd[0] + 1}", table["label"][odd[0]]
+        place, label = f"{path} row {odd[0] + 1}", table[LABEL][odd[0]]
         raise UserError(f"{place}: x_label is {label}, expected 0 for train, 1 for validation or 2 for test")
     features = find_features(folder.glob("*.npy"), _modality)
     return RawData(
@@ -45,7 +50,7 @@ def _interaction_file(folder: Path) -> Path:
 
 def _part(table: pd.DataFrame, label: int, path: Path) -> Split:
     """Returns the rows with ``label``, without the label."""
-    part = table[table["label"] == label].drop(columns="label")
+    part = table[table[LABEL] == label].drop(columns=LABEL)
     if part.empty:
         raise UserError(f"{path}: no row has x_label {label}, expected 0 train, 1 validation and 2 test rows")
     return Split(part.reset_index(drop=True), f"{path.name} (x_label {label})", part.index + 1)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.files import DAMAGED_ARRAY
 
 # What a damaged pickle can raise besides being refused.
 DAMAGED = (
@@ -57,6 +58,13 @@ def _scalar(dtype: np.dtype, raw: bytes) -> Any:
     return np.frombuffer(raw, dtype=dtype, count=1)[0]
 
 
+def _frombuffer(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """Returns the array of numbers that protocol 5 writes as its bytes."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(data, bytes | bytearray):
+        raise pickle.UnpicklingError("an array that is not of plain numbers")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)  # type: ignore[call-overload]  # C or F
+
+
 def _encode(text: str, encoding: str) -> bytes:
     """Returns the bytes that protocol 2 writes as Latin-1 text; no other codec, because those are found by import."""
     if not isinstance(text, str) or encoding != "latin1":
@@ -72,6 +80,7 @@ KNOWN_NAMES: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
     **{(f"scipy.sparse.{module}", "coo_matrix"): CooState for module in ("coo", "_coo")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): CsrState for module in ("csr", "_csr")},
     **{(f"scipy.sparse.{module}", "csc_matrix"): CscState for module in ("csc", "_csc")},
@@ -138,7 +147,7 @@ def _header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dty
         if version not in readers:
             raise UserError(f"{path}: format version {version} of .npy is not known here, expected (1, 0) or (2, 0)")
         return readers[version](handle)
-    except (ValueError, EOFError) as error:
+    except DAMAGED_ARRAY as error:
         raise UserError(f"{path}: not a .npy file ({_one_line(error)})") from error
 
 
@@ -150,7 +159,7 @@ def open_matrix(path: Path) -> np.ndarray:
     """
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except DAMAGED_ARRAY as error:
         raise UserError(f"{path}: cannot be read as a .npy array of numbers ({_one_line(error)})") from error
 
 

@@ -17,6 +17,7 @@ ROWS_A_PIECE = 500_000
 NUMBERS = ("rating", "timestamp")
 LABELS = ("session_id", "environment")
 Check = Callable[[str], bool]
+_DIGITS = len(str(2**63))
 
 
 def read_header(path: Path, separator: str = ",") -> list[str]:
@@ -142,7 +143,7 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 def is_id(text: str) -> bool:
     """Says whether ``text`` is a whole number from 0 that fits 64 bits."""
     text = text.strip()
-    return text.isascii() and text.isdigit() and int(text) < 2**63
+    return text.isascii() and text.isdigit() and len(text.lstrip("0")) <= _DIGITS and int(text) < 2**63
 
 
 def is_number(text: str) -> bool:

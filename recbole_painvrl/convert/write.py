@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from recbole_painvrl.errors import UserError
 
 ROWS_A_PIECE = 100_000
 BYTES_A_PIECE = 32 * 2**20
+CHANGED_MEANWHILE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
 def write(raw: RawData, target: Path, overwrite: bool = False) -> None:
@@ -52,7 +54,17 @@ def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def _publish(folder: Path, target: Path, overwrite: bool) -> None:
-    """Renames ``folder`` to ``target``; an old data set is moved aside first and moved back if that fails."""
+    """Renames ``folder`` to ``target``; of several processes that do so each finds what the others made of it."""
+    while True:
+        try:
+            return _rename(folder, target, overwrite)
+        except OSError as error:
+            if error.errno not in CHANGED_MEANWHILE or not folder.is_dir():
+                raise
+
+
+def _rename(folder: Path, target: Path, overwrite: bool) -> None:
+    """Moves an old data set aside, and back if the new one cannot take its place."""
     if not os.path.lexists(target):
         os.replace(folder, target)
     elif not overwrite:
@@ -64,7 +76,10 @@ def _publish(folder: Path, target: Path, overwrite: bool) -> None:
         try:
             os.replace(folder, target)
         except BaseException:
-            os.replace(old, target)
+            if os.path.lexists(target):  # another process was quicker
+                _remove(old)
+            else:
+                os.replace(old, target)
             raise
         _remove(old)
     _sync(target.parent)

@@ -7,6 +7,7 @@ file is looked over first. The looking is a few passes of numpy over the bytes: 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,7 +149,7 @@ def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Ma
     try:
         frame = pd.read_csv(
             path,
-            sep=form.field_separator,
+            sep=parser_separator(form.field_separator),
             header=None,
             skiprows=1,
             names=list(header),
@@ -166,16 +167,23 @@ def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Ma
     return frame[list(columns)]
 
 
+def parser_separator(separator: str) -> str:
+    """Returns a separator as pandas wants it, which takes one of several characters for a regular expression."""
+    return separator if len(separator) == 1 else re.escape(separator)
+
+
 def find_bad_number(path: Path, form: AtomicFormat, header: Mapping[str, str]) -> UserError | None:
     """Returns the error of the first cell of a float or float_seq column that is no number, for a file that failed."""
     for name in (column for column, kind in header.items() if kind.startswith("float")):
         cells = read_text(path, form, [name], header)[name]
         if header[name] == "float_seq":
             cells = cells.str.split(form.seq_separator).explode()
-        bad = cells[(cells != "") & pd.to_numeric(cells, errors="coerce").isna() & ~cells.isin(["nan", "NaN", "NA"])]
+        unusable = ~np.isfinite(pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64))
+        missing = cells.isin(["", "nan", "NaN", "NA"] if header[name] == "float" else [""])
+        bad = cells[unusable & ~missing]
         if len(bad):
             place = f"{path}, line {bad.index[0] + 2}, column {name}"
-            return UserError(f"{place}: {bad.iloc[0]!r} is not a number; mend it or leave the cell empty")
+            return UserError(f"{place}: {bad.iloc[0]!r} is not a finite number; mend it or leave the cell empty")
     return None
 
 

@@ -41,10 +41,46 @@ class GeneralDataset(OodSplits, DatasetRepairs, Dataset):
             expected = "at least three different names: train, valid, test, then any further test sets"
             raise UserError(f"benchmark_filename: {names!r} is not a list of {expected}")
 
+    def _from_scratch(self) -> None:
+        """Loads and filters; what RecBole says of keys that do not fit the data is told as any other mistake.
+
+        Raises:
+            UserError: A file or a key is wrong, or filtering leaves nothing.
+        """
+        try:
+            super()._from_scratch()
+        except ValueError as error:
+            raise UserError(f"data set '{self.dataset_name}' ({self.dataset_path}): {error}") from error
+
     def _load_data(self, token: str, dataset_path: str) -> None:
         """Loads all files, once it is sure that those of the interactions are there."""
         _check_folder(Path(dataset_path), token, self.benchmark_filename_list)
         super()._load_data(token, dataset_path)
+
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        """Loads the interactions; their two ids have to be among the columns."""
+        source = FeatureSource.INTERACTION
+        for field in (self.uid_field, self.iid_field):
+            loaded, unloaded = self._get_load_and_unload_col(source)
+            if (loaded is not None and field not in loaded) or field in (unloaded or ()):
+                raise UserError(f"load_col and unload_col leave out {field}, without which there is no interaction")
+        super()._load_inter_feat(token, dataset_path)
+
+    def _init_alias(self) -> None:
+        for name in ("user_id", "item_id"):
+            for field in self.config[f"alias_of_{name}"] or []:
+                if field not in self.field2type:
+                    raise UserError(f"alias_of_{name}: there is no field '{field}'.{nearest(field, self.field2type)}")
+        super()._init_alias()
+
+    def _filter_by_field_value(self) -> None:
+        """Filters by the key ``val_interval``, which says a range of numbers or a list of tokens."""
+        for field, allowed in (self.config["val_interval"] or {}).items():
+            kind = self.field2type[field].value if field in self.field2type else "unknown"
+            if kind not in (("float", "float_seq") if isinstance(allowed, str) else ("token", "token_seq")):
+                expected = "an interval is for a float column, a list of values for a token column"
+                raise UserError(f"val_interval: {allowed!r} does not fit {field}, whose type is {kind}; {expected}")
+        super()._filter_by_field_value()
 
     def _load_feat(self, filepath: str, source: FeatureSource | str) -> pd.DataFrame | None:
         """Loads one atomic file after a check of its header and of the width of its rows.
@@ -83,6 +119,11 @@ class GeneralDataset(OodSplits, DatasetRepairs, Dataset):
         """Raises if rows were lost in reading, or if a ready split has an interaction without user or item."""
         if len(frame) != n_rows:
             raise find_quote(path, AtomicFormat.from_config(self.config))
+        for field in frame:
+            if self.field2type[field].value == "float" and np.isinf(frame[field]).any():
+                form = AtomicFormat.from_config(self.config)
+                bad = find_bad_number(path, form, read_header(path, form))
+                raise bad or UserError(f"{path}: column {field} holds an infinite number")
         if source != FeatureSource.INTERACTION or self.benchmark_filename_list is None:
             return  # RecBole removes such rows itself and says so, but not from a ready split
         for field in (self.uid_field, self.iid_field):
@@ -150,7 +191,7 @@ def _subset(dataset: Dataset, mask: torch.Tensor) -> Dataset:
 def _check_folder(folder: Path, name: str, benchmark: list[str] | None) -> None:
     """Raises if a file of interactions is not there."""
     wanted = [f"{name}.{part}.inter" for part in benchmark] if benchmark else [f"{name}.inter"]
-    found = sorted(path.name for path in folder.glob("*.inter"))
+    found = sorted(path.name for path in folder.glob("*.inter") if path.is_file())
     for file in wanted:
         if file not in found:
             there = f"found {', '.join(found)}" if found else "the folder has no .inter file"

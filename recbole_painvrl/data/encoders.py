@@ -65,15 +65,24 @@ def encode_text(texts: Sequence[str], dimension: int, seed: int) -> Encoded:
         counts = vectorizer.fit_transform([texts[int(item)] for item in present])
     except ValueError as error:
         raise UserError(f"no item has a word ({error})") from error
-    width = min(dimension, counts.shape[1])
-    # scikit-learn takes 32-bit seeds only.
-    svd = TruncatedSVD(n_components=width, random_state=derive_seed(seed, "text") % 2**32)
-    reduced = svd.fit_transform(counts)
+    reduced = _reduced(counts, dimension, seed)
     values = np.zeros((len(texts), reduced.shape[1]), dtype=np.float32)
     values[present] = reduced
     # A text of which no word is in the vocabulary says as little as no text.
     missing[present[np.diff(counts.indptr) == 0]] = True
     return Encoded(values, missing)
+
+
+def _reduced(counts: csr_matrix, dimension: int, seed: int) -> NDArray[Any]:
+    """Returns the weights [I, words] in ``dimension`` dimensions at the most; a single word is its own dimension."""
+    if counts.shape[1] == 1:
+        alone: NDArray[Any] = counts.toarray()
+        return alone
+    # scikit-learn takes 32-bit seeds only.
+    random_state = derive_seed(seed, "text") % 2**32
+    svd = TruncatedSVD(n_components=min(dimension, counts.shape[1]), random_state=random_state)
+    reduced: NDArray[Any] = svd.fit_transform(counts)
+    return reduced
 
 
 def encode_tags(texts: Sequence[str], separator: str) -> Encoded:

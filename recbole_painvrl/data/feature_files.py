@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recbole_painvrl.data.atomic import AtomicFormat, encoding_error, read_header
 from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.files import DAMAGED_ARRAY
 
 
 class FeatureFile(Protocol):
@@ -71,7 +72,7 @@ def _map_matrix(path: Path) -> NDArray[Any]:
         raise UserError(f"{path}: there is no such file")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except DAMAGED_ARRAY as error:
         raise UserError(f"{path}: not a readable .npy matrix of numbers ({error}); write it with numpy.save") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiub" or 0 in array.shape:
         found = f"shape {array.shape}, type {array.dtype}" if isinstance(array, np.ndarray) else "an archive of arrays"

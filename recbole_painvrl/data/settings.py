@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from recbole_painvrl.data.normalize import NORMALIZATIONS
@@ -80,6 +80,14 @@ def _check_values(name: str, settings: Mapping[str, Any]) -> None:
     for key in ("field", "file"):
         if not isinstance(settings.get(key), (str, type(None))):
             raise UserError(f"modalities.{name}.{key}: {settings[key]!r} is not a name")
+    check_inside(name, settings.get("file"))
+
+
+def check_inside(name: str, file: str | None) -> None:
+    """Refuses a file of a modality that is not in the data folder, on whichever system its path was written."""
+    path = PureWindowsPath(file or "inside")  # which knows both kinds of slashes
+    if path.anchor or ".." in path.parts:
+        raise UserError(f"modalities.{name}.file: {file!r} is not in the data folder; put the file there")
 
 
 def _find_source(name: str, folder: Path, dataset: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from recbole_painvrl.config_keys import Loader, as_builtin
+from recbole_painvrl.config_keys import as_builtin, load_yaml
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.tuning.space import Choice, Parameter, Space, Stepped, Uniform, Whole
 
@@ -135,10 +135,10 @@ def _literal(text: str) -> Any:
     """Returns the value that Python would write like ``text``, or else YAML."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
-        return yaml.load(text, Loader=Loader)
+        return load_yaml(text)
     except yaml.YAMLError:
         raise ValueError(f"'{text}' cannot be read") from None
 

@@ -161,8 +161,8 @@ def _finish(planned: Plan, places: Places) -> None:
     folder = run_folder(config)
     try:
         result = execute(config, continued=folder if RunFolder(folder).started else None)
-    except KeyboardInterrupt:
-        raise _stopped(planned, 130) from None
+    except KeyboardInterrupt as interruption:
+        raise _stopped(planned, getattr(interruption, "status", 130)) from None
     found = {key: result[key] for key in ("best_valid_score", "test_result", "test_results")}
     record.winner = {
         "number": best.number,

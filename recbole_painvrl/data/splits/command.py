@@ -13,15 +13,17 @@ from recbole.utils import init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_painvrl.config import Config
-from recbole_painvrl.config_keys import RECBOLE_PROPERTIES, Loader, read_yaml
+from recbole_painvrl.config_keys import RECBOLE_PROPERTIES, load_yaml, read_yaml
 from recbole_painvrl.convert.modalities import PLAIN
 from recbole_painvrl.convert.write import new_folder
+from recbole_painvrl.data.settings import check_inside
 from recbole_painvrl.data.splits.applied import AppliedSplit
 from recbole_painvrl.data.splits.save import write_sets
 from recbole_painvrl.data.splits.settings import COMMON, KINDS
 from recbole_painvrl.data.splits.statistics import as_text
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
+from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.utils import create_dataset
 
 # Filters have done their work once the sets are written; the rest of a data set's keys holds for the new folder too.
@@ -56,7 +58,8 @@ def split_dataset(
     config = configure("BPR", dataset, config_dict={"ood_split": dict(settings)}, command_line=keys)
     target = Path(config.plain()["data_path"]) / name
     _check_place(target, name, dataset, overwrite)
-    split = _build(config)
+    with generators_kept():
+        split = _build(config)
     try:
         with new_folder(target, overwrite) as folder:
             write_sets(split, folder, name)
@@ -93,8 +96,9 @@ def _take_files(source: Path, dataset: str, folder: Path, name: str, modalities:
     for path in sorted(source.glob(f"{dataset}.*")):
         if path.is_file() and path.suffix not in (".inter", ".yaml"):
             _take(path, folder / f"{name}{path.name[len(dataset) :]}")
-    for given in (modalities or {}).values() if isinstance(modalities, dict) else ():
-        file = (given or {}).get("file")
+    for modality, given in modalities.items() if isinstance(modalities, dict) else ():
+        file = given.get("file") if isinstance(given, dict) else None
+        check_inside(modality, file)
         if file:  # named in full by the settings: keeps its name
             for path in (source / file, (source / file).with_suffix(".ids")):
                 if path.is_file() and not (folder / path.name).exists():
@@ -145,7 +149,7 @@ def parse_settings(kind: str, keys: dict[str, str], seed: int | None) -> tuple[d
     settings: dict[str, Any] = {"kind": kind} | ({} if seed is None else {"seed": seed})
     for name in sorted(own & set(keys)):
         try:
-            settings[name] = yaml.load(keys[name], Loader=Loader)
+            settings[name] = load_yaml(keys[name])
         except yaml.YAMLError:
             raise UserError(f"--{name}: cannot read '{keys[name]}'") from None
     return settings, {name: value for name, value in keys.items() if name not in own}
