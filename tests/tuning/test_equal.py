@@ -73,7 +73,7 @@ def test_each_model_is_tuned_then_run_with_what_was_found(
 
 def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:
     for words, complaint in (
-        (["-m", "MF,BPR", "--tune=2"], "--tune: there is no search space for BPR, but for BM3, ERM"),
+        (["-m", "MF,NGCF", "--tune=2"], "--tune: there is no search space for NGCF, but for BM3, BPR, ERM"),
         (["-m", "MF", "--tune=0"], "--tune: expected a number of trials from 1"),
         (["-m", "MF", "--tune=2", "--params_file=x"], "no --params_file: each model has its own space"),
     ):
