@@ -54,8 +54,8 @@ def text(found: dict[str, Figures]) -> str:
     rows.append(["all", *(f"{total:,}" for total in totals), str(sum(bool(one.failure) for one in found.values()))])
     about = (
         "Cases made by hypothesis, each in a folder of its own. Correct: counts, ids and numbers were checked; "
-        "refused: one line that names file, row or key, and nothing left behind. A failure is any other exception, a hang, "
-        "a number that is none, or half an output."
+        "refused: one line that names file, row or key, and nothing left behind. A failure is any other exception, "
+        "a hang, a number that is none, or half an output."
     )
     return f"# Made-up and damaged input\n\n{about}\n\n{markdown(HEADER, rows)}\n"
 
