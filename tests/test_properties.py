@@ -147,6 +147,7 @@ def baselines() -> set[str]:
 def test_every_properties_file_is_where_it_is_read() -> None:
     models = [PROPERTIES / "model" / f"{model}.yaml" for model in [*MODELS, *baselines()]]
     spaces = [PROPERTIES / "search" / f"{path.stem}.hyper" for path in models]
+    spaces += [PROPERTIES / "search" / f"{model}.hyper" for model in ("BPR", "LightGCN")]  # RecBole's, often compared
     expected = [PROPERTIES / "overall.yaml", *models, *TUNED, *DATASETS, *spaces]
     assert sorted(PROPERTIES.rglob("*.*")) == sorted(expected)
 
