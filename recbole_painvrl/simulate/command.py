@@ -13,8 +13,11 @@ import numpy as np
 from recbole_painvrl.convert.modalities import PLAIN
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.simulate.generator import Simulated, generate
+from recbole_painvrl.simulate.large import Large
 from recbole_painvrl.simulate.recipes import PURPOSES, RECIPES, Recipe, checked
+from recbole_painvrl.simulate.scales import SCALES, scale_with
 from recbole_painvrl.simulate.write import write
+from recbole_painvrl.simulate.write_large import write_large
 
 
 def simulate(
@@ -38,16 +41,52 @@ def simulate(
     Raises:
         UserError: An argument cannot be used; nothing is written then.
     """
-    chosen, target = recipe_with(recipe, constants), Path(data_path) / name
+    chosen, target = recipe_with(recipe, constants), _checked_target(data_path, name, seed, overwrite)
+    data = generate(chosen, seed)
+    write(data, recipe, target, overwrite)
+    return data
+
+
+def simulate_scale(
+    scale: str,
+    name: str,
+    seed: int = 0,
+    data_path: str | Path = "dataset",
+    overwrite: bool = False,
+    show_progress: bool = False,
+    **constants: Any,
+) -> tuple[Large, dict[str, int]]:
+    """Writes the data set ``data_path/name`` block by block; returns what made it and the interactions of each set.
+
+    Args:
+        scale: One of ``SCALES``.
+        name: Name of the data set.
+        seed: What everything is drawn with.
+        data_path: Folder of data sets.
+        overwrite: Whether a data set of this name is replaced.
+        show_progress: Whether to show a progress bar.
+        **constants: Attributes of :class:`Scale` that differ from the scale's, as values or as texts.
+
+    Raises:
+        UserError: An argument cannot be used; nothing is written then.
+    """
+    read = {key: _read(key, SCALE_TYPES.get(key, "int"), value) if isinstance(value, str) else value
+            for key, value in constants.items()}  # fmt: skip
+    chosen, target = scale_with(scale, read), _checked_target(data_path, name, seed, overwrite)
+    data = Large(chosen, seed)
+    return data, write_large(data, scale, target, overwrite, show_progress)
+
+
+def _checked_target(data_path: str | Path, name: str, seed: int, overwrite: bool) -> Path:
+    """Returns the folder to write, once it is sure that it may be written."""
+    target = Path(data_path) / name
     if not PLAIN.fullmatch(name):
         raise UserError(f"--name '{name}' is no plain name; use letters, digits, '_', '-' and '.', a letter first")
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; choose another --name or say --overwrite")
     if seed < 0:
         raise UserError(f"--seed={seed}: expected 0 or more")
-    data = generate(chosen, seed)
-    write(data, recipe, target, overwrite)
-    return data
+    return target
 
 
 def recipe_with(recipe: str, constants: Mapping[str, Any]) -> Recipe:
@@ -83,6 +122,7 @@ READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "tuple[float, ...]": ("numbers such as 3,1.5,0", _list(float)),
     "tuple[str, ...]": ("names such as visual,acoustic", _list(str)),
 }
+SCALE_TYPES = {constant.name: str(constant.type) for constant in fields(Recipe)}
 
 
 def _read(key: str, kind: str, text: str) -> Any:
@@ -98,8 +138,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipes = "\n".join(f"  {name:<10} {purpose}" for name, purpose in PURPOSES.items())
     parser.epilog = f"recipes:\n{recipes}\n\nThe same recipe, constants and seed give the same bytes."
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("recipe", metavar="RECIPE", help=f"one of {', '.join(RECIPES)}")
-    parser.add_argument("--name", required=True, help="name of the data set to write")
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", help=f"one of {', '.join(RECIPES)}")
+    parser.add_argument("--scale", metavar="SCALE", help=f"instead of a recipe, one of {', '.join(SCALES)}: paper-size")
+    parser.add_argument("--interactions", metavar="X", help="of a scale, how many (default: in proportion to the users)")
+    parser.add_argument("--half", action="store_true", help="of a scale, write features in half precision")
+    parser.add_argument("--name", help="name of the data set to write (default: scale-SCALE)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="what everything is drawn with (default: 0)")
     parser.add_argument("--data_path", default="dataset", help="folder of data sets (default: dataset)")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set of this name")
@@ -114,9 +157,27 @@ def run(arguments: argparse.Namespace) -> None:
     """Simulates as the parsed ``arguments`` say and prints what was written."""
     given = {constant.name: getattr(arguments, constant.name) for constant in fields(Recipe)}
     constants = {key: value for key, value in given.items() if value is not None}
+    if (arguments.recipe is None) == (arguments.scale is None):
+        raise UserError(f"simulate: expected a recipe ({', '.join(RECIPES)}) or --scale={'|'.join(SCALES)}")
+    if arguments.scale is not None:
+        return _run_scale(arguments, constants)
+    if arguments.name is None or arguments.interactions is not None or arguments.half:
+        raise UserError("simulate: a recipe needs --name, and --interactions and --half are for --scale")
     place = arguments.data_path, arguments.overwrite
     data = simulate(arguments.recipe, arguments.name, arguments.seed, *place, **constants)
     print(summary(data, str(Path(arguments.data_path) / arguments.name)))
+
+
+def _run_scale(arguments: argparse.Namespace, constants: dict[str, Any]) -> None:
+    """Simulates at a paper's size and prints what was written."""
+    name = arguments.name or f"scale-{arguments.scale}"
+    constants |= {"half": True} if arguments.half else {}
+    constants |= {} if arguments.interactions is None else {"interactions": arguments.interactions}
+    place = arguments.data_path, arguments.overwrite, True
+    data, counts = simulate_scale(arguments.scale, name, arguments.seed, *place, **constants)
+    total, folder = sum(counts.values()) - counts["test_ood"], Path(arguments.data_path) / name
+    print(f"{folder}: {data.scale.users:,} users, {data.scale.items:,} items, {total:,} interactions")
+    print("\n".join(f"{split}: {count:,}" for split, count in counts.items()))
 
 
 def summary(data: Simulated, folder: str) -> str:
