@@ -85,6 +85,7 @@ RULES: dict[str, tuple[str, Check]] = {
     "normalize_field": _optional(_LIST_OF_TEXT),
     "train_neg_sample_args": _optional(_DICT),
     "modalities": ("a dict, a list of names, or ~", lambda value: value is None or isinstance(value, (dict, list))),
+    "feature_memory": _one_of("auto", "mmap", "ram"),
     "ood_split": ("a kind, a dict {kind: ...}, or ~", lambda value: value is None or isinstance(value, (str, dict))),
     "test_candidates": _optional(_DICT),
     "eval_groups": _optional(_LIST_OF_TEXT),

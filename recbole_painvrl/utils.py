@@ -18,6 +18,7 @@ from recbole.sampler import KGSampler, Sampler
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_painvrl.compat import UNUSABLE, DatasetRepairs, PretrainRepairs, repaired_model
+from recbole_painvrl.data.full_sort import FullSortLoader, KnownPairs, ranks_all_items
 from recbole_painvrl.errors import UserError, nearest
 
 VALIDATION = "valid_"  # how names of further validation sets start
@@ -154,6 +155,12 @@ def data_preparation(
         _check_part(config, phase, part)
     _check_topk(config, dataset)
     dataset.first_test = parts[2]  # for further_test_loaders
+    if ranks_all_items(config):
+        return (
+            _train_loader(config, dataset, parts[0], None),
+            FullSortLoader(config, parts[1], KnownPairs(parts[:2], "valid")),
+            FullSortLoader(config, parts[2], KnownPairs(parts, "test")),
+        )
     train_sampler, valid_sampler, test_sampler = _samplers(config, dataset, parts)
     train_data = _train_loader(config, dataset, parts[0], train_sampler)
     valid_data = get_dataloader(config, "valid")(config, parts[1], valid_sampler, shuffle=False)
@@ -277,15 +284,19 @@ def _further_loaders(
         sampler = _sampler_beyond(valid_data._sampler, part)
         if only_new(candidates, name, names):
             loaders[name] = new_items_loader(config, train_data._dataset, part, sampler)
+        elif isinstance(sampler, KnownPairs):
+            loaders[name] = FullSortLoader(config, part, sampler)
         else:
             loaders[name] = get_dataloader(config, "test")(config, part, sampler, shuffle=False)
     return loaders
 
 
-def _sampler_beyond(valid_sampler: Sampler | None, part: Dataset) -> Sampler | None:
+def _sampler_beyond(valid_sampler: Sampler | KnownPairs | None, part: Dataset) -> Sampler | KnownPairs | None:
     """Returns the validation sampler with the positives of ``part`` added to those of training and validation."""
     if valid_sampler is None:
         return None
+    if isinstance(valid_sampler, KnownPairs):
+        return valid_sampler.beyond(part)
     sampler = copy.copy(valid_sampler)
     sampler.used_ids = valid_sampler.used_ids.copy()
     users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A mixin of its own at run time, so that it stands before any of RecBole's classes.
 _Base: type[Any] = Dataset if TYPE_CHECKING else object
+ROWS_A_PIECE = 1_000_000
 RemapList = list[tuple[pd.DataFrame, str, FeatureType]]
 
 
@@ -97,14 +98,17 @@ class DatasetRepairs(_Base):
         if len(separator) == 1:
             parser = {"engine": "c", "float_precision": "round_trip"}
         try:
-            return pd.read_csv(
+            pieces = pd.read_csv(
                 filepath,
                 sep=separator if len(separator) == 1 else re.escape(separator),
                 usecols=list(columns),
                 dtype={column: np.float64 if ftype == FeatureType.FLOAT else str for column, ftype in columns.items()},
                 encoding=self.config["encoding"] or "utf-8",
+                chunksize=ROWS_A_PIECE,
                 **parser,
             )
+            known: dict[str, str] = {}
+            return pd.concat([_shared(piece, known) for piece in pieces], ignore_index=True)
         except ValueError as error:
             raise UserError(f"{filepath}: a row does not fit the header ({str(error).strip()})") from error
 
@@ -193,6 +197,16 @@ class DatasetRepairs(_Base):
             self.logger.warning(f"All the same value in [{field}].")
             return np.ones_like(values)
         return (values - low) / (high - low)
+
+
+def _shared(piece: pd.DataFrame, known: dict[str, str]) -> pd.DataFrame:
+    """Lets equal texts of a piece and of those before it be one object: a token is there once, not in every row."""
+    for column in piece.columns:
+        if piece[column].dtype == object:
+            codes, texts = pd.factorize(piece[column])  # missing ones are -1
+            objects = np.array([*(known.setdefault(text, text) for text in texts), np.nan], dtype=object)
+            piece[column] = objects[codes]
+    return piece
 
 
 def _ends(cells: pd.Series) -> np.ndarray:

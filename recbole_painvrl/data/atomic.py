@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError, nearest
 
+BYTES_A_PIECE = 32 * 2**20
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
@@ -98,17 +99,30 @@ def check_rows(path: Path, form: AtomicFormat, n_columns: int) -> int:
     Raises:
         UserError: There is no row, or one has too many or too few cells.
     """
-    data = np.fromfile(path, dtype=np.uint8)
-    ends = np.flatnonzero(data == ord("\n"))
-    if len(ends) == 0 or ends[-1] != len(data) - 1:
-        ends = np.append(ends, len(data))
-    filled = _line_lengths(data, ends) > 0
     separator = form.field_separator.encode(form.encoding)
-    if len(separator) == 1:
-        _check_counts(path, np.flatnonzero(data == separator[0]), ends, filled, n_columns)
-    if not filled[1:].any():
+    lines, rows, wrong = 0, 0, []
+    for data in _pieces(path):
+        ends = np.flatnonzero(data == ord("\n"))
+        if len(ends) == 0 or ends[-1] != len(data) - 1:
+            ends = np.append(ends, len(data))
+        filled = _line_lengths(data, ends) > 0
+        if len(separator) == 1:
+            wrong += _wrong_counts(np.flatnonzero(data == separator[0]), ends, filled, n_columns, lines)
+        rows += int(filled.sum()) - bool(lines == 0 and filled[0])
+        lines += len(ends)
+    if wrong:
+        (line, found), more = wrong[0], f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
+        raise UserError(f"{path}, line {line}: {found} columns where the header names {n_columns}{more}; mend the row")
+    if not rows:
         raise UserError(f"{path}: there is no row below the header")
-    return int(filled[1:].sum())
+    return rows
+
+
+def _pieces(path: Path) -> Iterator[NDArray[Any]]:
+    """Yields the bytes of a file, whole lines at a time."""
+    with path.open("rb") as file:
+        while piece := file.read(BYTES_A_PIECE):
+            yield np.frombuffer(piece + file.readline(), dtype=np.uint8)
 
 
 def _line_lengths(data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:
@@ -119,16 +133,13 @@ def _line_lengths(data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:
     return bare
 
 
-def _check_counts(
-    path: Path, separators: NDArray[Any], ends: NDArray[Any], filled: NDArray[Any], n_columns: int
-) -> None:
-    """Raises on the first filled line whose cells are not ``n_columns``."""
+def _wrong_counts(
+    separators: NDArray[Any], ends: NDArray[Any], filled: NDArray[Any], n_columns: int, before: int
+) -> list[tuple[int, int]]:
+    """Returns number and cells of the filled lines whose cells are not ``n_columns``, ``before`` lines into a file."""
     cells = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
     wrong = np.flatnonzero((cells != n_columns) & filled)
-    if len(wrong):
-        line, found = wrong[0] + 1, cells[wrong[0]]
-        more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
-        raise UserError(f"{path}, line {line}: {found} columns where the header names {n_columns}{more}; mend the row")
+    return [(before + int(line) + 1, int(cells[line])) for line in wrong]
 
 
 def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Mapping[str, str]) -> pd.DataFrame:

@@ -161,7 +161,9 @@ class MultimodalDataset(GeneralDataset):
         tokens = np.asarray(self.field2id_token[self.iid_field])
         form = AtomicFormat.from_config(self.config)
         items = Items(Path(self.dataset_path), self.dataset_name, tokens, self.iid_field, form)
-        self.modalities = load_modalities(self.config["modalities"], items, self.config["seed"])
+        self.modalities = load_modalities(
+            self.config["modalities"], items, self.config["seed"], self.config["feature_memory"]
+        )
 
 
 def split_warm_cold(train: Dataset, test_dataset: Dataset) -> dict[str, Dataset]:

@@ -6,6 +6,7 @@ held once, in its final place. Letters: n rows of the file, D feature width.
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,7 +60,11 @@ class NpyFile:
         """Returns the features of the rows, float32 [len(rows), D]."""
         # A value that float32 cannot hold becomes infinite, which the caller reports with its place.
         with np.errstate(over="ignore"):
-            return np.asarray(self.array[rows], dtype=np.float32)
+            taken = np.asarray(self.array[rows], dtype=np.float32)
+        if isinstance(self.array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            # else all of the file that has been read would count as memory of this process
+            self.array.base.madvise(mmap.MADV_DONTNEED)
+        return taken
 
     def place(self, row: int) -> str:
         """Returns where a row stands in the file, for messages."""

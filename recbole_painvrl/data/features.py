@@ -6,8 +6,9 @@ Letters: I items with the padding item 0, D feature width, W distinct words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from scipy.sparse import csr_matrix
 from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header, read_text
 from recbole_painvrl.data.encoders import Encoded, count_words, encode_number, encode_tags, encode_text
 from recbole_painvrl.data.feature_files import AtomicFile, FeatureFile, NpyFile
+from recbole_painvrl.data.feature_memory import blank_matrix
 from recbole_painvrl.data.normalize import normalize
 from recbole_painvrl.data.settings import resolve_settings
 from recbole_painvrl.errors import UserError, nearest
@@ -134,12 +136,15 @@ def match(tokens: NDArray[Any], found: Any, path: Path, place: Any) -> NDArray[A
     return rows
 
 
-def gather(file: FeatureFile, tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def gather(
+    file: FeatureFile, tokens: NDArray[Any], out: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Reads the rows of the data set's items, in item-id order.
 
     Args:
         file: The file of features.
         tokens: Item tokens in id order, length I; entry 0 is padding.
+        out: Zeros float32 [I, D] to read into; None makes them.
 
     Returns:
         Features float32 [I, D] with zero rows for items without features, and which items those are, bool [I].
@@ -148,7 +153,7 @@ def gather(file: FeatureFile, tokens: NDArray[Any]) -> tuple[NDArray[Any], NDArr
         UserError: Tokens are doubled or none matches, or a value is not finite.
     """
     rows = match(tokens, file.tokens, file.path, file.place)
-    values = np.zeros((len(tokens), file.width), dtype=np.float32)
+    values = np.zeros((len(tokens), file.width), dtype=np.float32) if out is None else out
     items = np.flatnonzero(rows >= 0)
     items = items[np.argsort(rows[items])]
     step = max(1, _CHUNK // file.width)
@@ -172,13 +177,17 @@ def _check_finite(file: FeatureFile, rows: NDArray[Any], block: NDArray[Any]) ->
         raise UserError(f"{place}: {block[bad, column]} is not a finite float32; mend the value or drop the row")
 
 
-def load_modalities(settings: Any, items: Items, seed: int) -> dict[str, Modality]:
+def load_modalities(settings: Any, items: Items, seed: int, memory: str = "ram") -> dict[str, Modality]:
     """Loads all modalities that the key ``modalities`` names, and logs one line for each.
+
+    The values of all of them are views of one matrix [I, D], side by side in order, zeros for words, so that whoever
+    needs them together needs no copy.
 
     Args:
         settings: Value of the key, see :func:`recbole_painvrl.data.settings.resolve_settings`.
         items: The items of the data set.
         seed: The run's seed; the SVD of texts uses it.
+        memory: The key ``feature_memory``.
 
     Returns:
         Modality by name, in the order of the key.
@@ -187,33 +196,61 @@ def load_modalities(settings: Any, items: Items, seed: int) -> dict[str, Modalit
         UserError: A file, key or value is wrong; the message says which and where.
     """
     resolved = resolve_settings(settings, items.folder, items.dataset)
-    return {name: _load(name, chosen, items, seed) for name, chosen in resolved.items()}
+    sources = {name: _open(name, chosen, items, seed) for name, chosen in resolved.items()}
+    ends = np.cumsum([0, *(_width(source) for source in sources.values())])
+    matrix = blank_matrix((len(items.tokens), int(ends[-1])), memory, items.folder)
+    places = (matrix[:, start:stop] for start, stop in pairwise(ends))
+    return {
+        name: _load(name, resolved[name], source, items, place)
+        for (name, source), place in zip(sources.items(), places, strict=True)
+    }
 
 
-def _load(name: str, settings: Mapping[str, Any], items: Items, seed: int) -> Modality:
-    """Loads one modality."""
+Source = FeatureFile | Encoded | Modality
+
+
+def _width(source: Source) -> int:
+    """Columns of a modality in the common matrix."""
+    if isinstance(source, Encoded):
+        return int(source.values.shape[1])
+    return source.dimension if isinstance(source, Modality) else source.width
+
+
+def _load(name: str, settings: Mapping[str, Any], source: Source, items: Items, place: NDArray[Any]) -> Modality:
+    """Loads one modality into its ``place`` [I, D_m] in the common matrix."""
+    if isinstance(source, Modality):
+        return source
+    if isinstance(source, Encoded):
+        place[:] = source.values
+        origin = f"{items.path.name}, column {settings['field'] or name}"
+        return _finish(name, settings, replace(source, values=place), origin)
+    return _load_file(name, settings, source, items, place)
+
+
+def _open(name: str, settings: Mapping[str, Any], items: Items, seed: int) -> Source:
+    """Opens the file of a modality, or encodes its metadata field."""
     if settings["source"] in ("npy", "atomic"):
-        return _load_file(name, settings, items)
+        npy = settings["source"] == "npy"
+        path = items.folder / (settings["file"] or f"{items.dataset}.{name}{'.npy' if npy else ''}")
+        return NpyFile(path) if npy else AtomicFile(path, items.form, settings["field"])
     field = settings["field"] or name
     texts, origin = items.texts(field), f"{items.path.name}, column {field}"
     try:
         if settings["source"] == "words":
             return _count(name, settings, texts, items, origin)
-        encoded = _encode(settings, texts, items.form.seq_separator, seed)
+        return _encode(settings, texts, items.form.seq_separator, seed)
     except UserError as error:
         raise UserError(f"{items.path}, column {field} (modality {name}): {error}") from error
-    return _finish(name, settings, encoded, origin)
 
 
-def _load_file(name: str, settings: Mapping[str, Any], items: Items) -> Modality:
+def _load_file(
+    name: str, settings: Mapping[str, Any], file: FeatureFile, items: Items, place: NDArray[Any]
+) -> Modality:
     """Loads a modality from a file of features."""
-    npy = settings["source"] == "npy"
-    path = items.folder / (settings["file"] or f"{items.dataset}.{name}{'.npy' if npy else ''}")
-    file: FeatureFile = NpyFile(path) if npy else AtomicFile(path, items.form, settings["field"])
-    values, missing = gather(file, items.tokens)
+    values, missing = gather(file, items.tokens, place)
     ignored = len(file.tokens) - int((~missing[1:]).sum())
     note = f"{ignored} rows of items that are not in the data set ignored ({_strangers(file, items)} ...)"
-    return _finish(name, settings, Encoded(values, missing, note=note if ignored else ""), path.name)
+    return _finish(name, settings, Encoded(values, missing, note=note if ignored else ""), file.path.name)
 
 
 def _strangers(file: FeatureFile, items: Items) -> str:

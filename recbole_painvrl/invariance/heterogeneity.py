@@ -80,9 +80,10 @@ def find_heterogeneity(
     model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
-    drawn = [model.scores(sample), *model.simulated_scores(sample, SIMULATED, generator)]
-    tables = torch.stack([centered(table, sample.users) for table in drawn])
-    directions, excess, chance = _directions(variant * tables, torch.unique(unit_of_row[rows], return_inverse=True)[1])
+    tables = torch.cat([model.scores(sample)[None], model.simulated_scores(sample, SIMULATED, generator)])
+    for table in tables:
+        table.copy_(centered(table, sample.users)).mul_(variant)
+    directions, excess, chance = _directions(tables, torch.unique(unit_of_row[rows], return_inverse=True)[1])
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
     along = centered(model.scores(interactions, directions), interactions.users)

@@ -25,6 +25,15 @@ def row_evidence(
         candidates: [N] items the normalizer is estimated from; exact if these are all items.
         likelihood: Whether the evidence is the log-likelihood of the item; else its score.
     """
+    # one environment after the other: the projected items of all of them are larger than most models
+    found = [_evidence(frozen, interactions, one[None], candidates, likelihood) for one in projections]
+    return torch.cat(found)
+
+
+def _evidence(
+    frozen: FrozenRecommender, interactions: Interactions, projections: Tensor, candidates: Tensor, likelihood: bool
+) -> Tensor:
+    """Returns the evidence [E, n] of some environments, all at once; arguments are those of ``row_evidence``."""
     projected = frozen.features @ projections.mT
     scores = _own_scores(frozen, interactions, projected)
     if not likelihood:

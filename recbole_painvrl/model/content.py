@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_painvrl.errors import one_of
+from recbole_painvrl.model.leading import LeadingDirections
 
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
@@ -114,6 +115,8 @@ class ContentFeatures(nn.Module):
         modalities: the data set's modalities by name, in the order of the columns.
         rotation: one of ``none``, ``pca``, ``whiten``, ``zca``; learned word tables are never rotated.
         similarity: whether :meth:`similarity_features` will be asked for; without it nothing is whitened.
+        columns: whether its columns have to be the features' own; otherwise a wide modality is compared by coordinates
+            along its leading directions, which have the same inner products and take less room.
 
     Raises:
         UserError: if ``rotation`` is none of them.
@@ -124,29 +127,34 @@ class ContentFeatures(nn.Module):
     unturned_dense: Tensor
     unturned_whitened: Tensor
 
-    def __init__(self, modalities: dict[str, Modality], rotation: str = "none", similarity: bool = True) -> None:
+    def __init__(
+        self, modalities: dict[str, Modality], rotation: str = "none", similarity: bool = True, columns: bool = True
+    ) -> None:
         super().__init__()
         one_of("feature_rotation", rotation, ROTATIONS)
         self.blocks: list[Block] = []
-        self.tables = nn.ModuleDict()
+        self.tables, self.leading = nn.ModuleDict(), nn.ModuleDict()
         dense, whitened, start = [], [], 0
         for name, modality in modalities.items():
             self.blocks.append(Block(name, start, start + modality.dimension))
             start += modality.dimension
             if modality.words is not None:
                 self.tables[name] = WordTable(modality.words, modality.dimension)
-                dense.append(np.zeros((modality.words.shape[0], modality.dimension), np.float32))
+                # no memory before it is written to, which it never is
+                dense.append(np.broadcast_to(np.float32(0), (modality.words.shape[0], modality.dimension)))
                 if similarity:
                     whitened.append(dense[-1])
             else:
                 present = ~modality.missing
                 present[0] = False
                 dense.append(rotate(np.asarray(modality.values), present, rotation))
-                if similarity:
+                if similarity and not columns and modality.dimension > 2 * SIMILARITY_DIRECTIONS:
+                    self.leading[name] = LeadingDirections(dense[-1], present, SIMILARITY_DIRECTIONS)
+                elif similarity:
                     whitened.append(rotate(dense[-1], present, "zca", SIMILARITY_DIRECTIONS) * present[:, None])
         self.dimension = start
         self.turnable = False
-        self.register_buffer("dense", _side_by_side(dense), persistent=False)
+        self.register_buffer("dense", _as_one(dense), persistent=False)
         self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
 
     def ranges(self) -> list[tuple[int, int]]:
@@ -190,6 +198,24 @@ class ContentFeatures(nn.Module):
         """Returns the features [I, D]; differentiable in the word tables where there are any."""
         return self._with_words(self.dense)
 
+    def project(self, weight: Tensor, bias: Tensor | None = None, learns: bool = True) -> Tensor:
+        """Returns ``features @ weight.T + bias`` [I, k] without a copy of the features.
+
+        A mask ``m`` on the columns belongs into the weight, for ``(m * x) @ W.T = x @ (W * m).T``.
+
+        Args:
+            weight: [k, D].
+            bias: [k].
+            learns: whether word vectors get gradients.
+        """
+        found = F.linear(self.dense, weight, bias)  # where words stand there are zeros
+        for number, block in enumerate(self.blocks):
+            if block.name in self.tables:
+                vectors = self._words(number, block.name)
+                vectors = vectors if learns else vectors.detach()
+                found = found + vectors @ weight[:, block.start : block.stop].T
+        return found
+
     def _with_words(self, dense: Tensor) -> Tensor:
         if not self.tables:
             return dense
@@ -204,7 +230,7 @@ class ContentFeatures(nn.Module):
         return vectors @ self.axes[number] if self.turnable else vectors
 
     def similarity_features(self, mask: Tensor | None = None) -> Tensor:
-        """Returns rows [I, D] of unit length whose inner products say how alike the content of two items is.
+        """Returns rows [I, D or fewer] of unit length whose inner products say how alike the content of two items is.
 
         Each modality is whitened (``zca``, so that the columns keep their meaning for the mask), masked and scaled to
         unit length, since the leading directions of raw features are shared by nearly all items. Items without
@@ -213,9 +239,16 @@ class ContentFeatures(nn.Module):
         Args:
             mask: [D] in [0, 1], multiplied onto the columns; None keeps all.
         """
-        x = self._with_words(self.whitened)
-        x = x if mask is None else x * mask
-        blocks = [F.normalize(x[:, block.start : block.stop], dim=1) for block in self.blocks]
+        blocks, start = [], 0
+        for number, block in enumerate(self.blocks):
+            share = None if mask is None else mask[block.start : block.stop]
+            if block.name in self.leading:
+                blocks.append(F.normalize(self.leading[block.name](share), dim=1))
+                continue
+            stop = start + block.stop - block.start
+            own = self._words(number, block.name) if block.name in self.tables else self.whitened[:, start:stop]
+            blocks.append(F.normalize(own if share is None else own * share, dim=1))
+            start = stop
         return F.normalize(torch.cat(blocks, dim=1), dim=1)
 
     def dimension_names(self) -> list[tuple[str, int]]:
@@ -228,6 +261,27 @@ def along(bases: list[Tensor], table: Tensor) -> Tensor:
     widths = [len(basis) for basis in bases]
     parts = [part @ basis for part, basis in zip(table.split(widths, dim=1), bases, strict=True)]
     return torch.cat(parts, dim=1)
+
+
+def _as_one(blocks: list[np.ndarray]) -> Tensor:
+    """Returns the blocks [I, D_m] side by side [I, D]: the matrix that they are views of, if there is one."""
+    shown = [block for block in blocks if block.strides != (0, 0)]
+    base = shown[0].base if shown else None
+    if isinstance(base, np.ndarray) and base.shape == (len(blocks[0]), sum(block.shape[1] for block in blocks)):
+        starts = np.cumsum([0, *(block.shape[1] for block in blocks)])[:-1]
+        places = [base[:, start : start + block.shape[1]] for start, block in zip(starts, blocks, strict=True)]
+        if all(block.strides == (0, 0) or _same_memory(block, at) for block, at in zip(blocks, places, strict=True)):
+            return torch.from_numpy(base)
+    return _side_by_side(blocks)
+
+
+def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    return (one.ctypes.data, one.shape, one.strides, one.dtype) == (
+        other.ctypes.data,
+        other.shape,
+        other.strides,
+        other.dtype,
+    )
 
 
 def _side_by_side(blocks: list[np.ndarray]) -> Tensor:

@@ -58,10 +58,12 @@ class FusionRecommender(MultimodalRecommender):
         self.reg_weight = float(config["reg_weight"])
         self.projection_reg_weight = float(config["projection_reg_weight"])
         self.init_std = float(config["init_std"])
-        self.compares = self.profiled or self.new_items == "neighbors"
-        self.content = ContentFeatures(dataset.modalities, config["feature_rotation"], self.compares)
-        self.feature_size = int(config["feature_size"]) if self.content.dimension else 0
         user, item = self._training_pairs(dataset)
+        some_new = torch.unique(item).numel() < self.n_items - 1
+        self.compares = self.profiled or (self.new_items == "neighbors" and some_new)
+        columns = self.profiled or config["mask_axes"] == "learned"
+        self.content = ContentFeatures(dataset.modalities, config["feature_rotation"], self.compares, columns)
+        self.feature_size = int(config["feature_size"]) if self.content.dimension else 0
         self.objective = RankingObjective(
             config, user, item, self.n_users, self.n_items, generator(self.seed, "candidates")
         )
@@ -113,7 +115,7 @@ class FusionRecommender(MultimodalRecommender):
 
     def item_content(self) -> Tensor:
         """Returns the content part of every item's vector [I, k]."""
-        return self.projection(self.content())
+        return self.content.project(self.projection.weight, self.projection.bias)
 
     def item_vectors(self, content: Tensor | None) -> Tensor:
         """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content.

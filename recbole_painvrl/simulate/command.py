@@ -140,7 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("recipe", metavar="RECIPE", nargs="?", help=f"one of {', '.join(RECIPES)}")
     parser.add_argument("--scale", metavar="SCALE", help=f"instead of a recipe, one of {', '.join(SCALES)}: paper-size")
-    parser.add_argument("--interactions", metavar="X", help="of a scale, how many (default: in proportion to the users)")
+    parser.add_argument("--interactions", metavar="X", help="of a scale (default: in proportion to users)")
     parser.add_argument("--half", action="store_true", help="of a scale, write features in half precision")
     parser.add_argument("--name", help="name of the data set to write (default: scale-SCALE)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="what everything is drawn with (default: 0)")

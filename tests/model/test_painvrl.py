@@ -82,7 +82,8 @@ def test_frozen_view_scores_as_the_model_does(tmp_path: Path, keys: dict) -> Non
     content = (frozen.features * model.mask) @ model.projection.weight.T
     scores = frozen.user_id @ frozen.item_id.T + frozen.user_feature @ content.T
     users, items = model.tables()
-    assert torch.allclose(scores * frozen.item_scale, users @ items.T, atol=1e-4)
+    scale = 1.0 if frozen.item_scale is None else frozen.item_scale
+    assert torch.allclose(scores * scale, users @ items.T, atol=1e-4)
 
 
 @pytest.mark.parametrize("convert", ["attention", "mask"])
@@ -104,7 +105,7 @@ def test_frozen_tables_are_no_parameters(tmp_path: Path) -> None:
     model, _, _ = build(tmp_path, "PaInvRL", backbone="mf")
     frozen = model.frozen()
     tables = (frozen.user_id, frozen.user_feature, frozen.item_id, frozen.features, frozen.item_scale)
-    assert not any(table.requires_grad for table in tables)
+    assert not any(table is not None and table.requires_grad for table in tables)
 
 
 def test_begin_final_draws_anew_and_keeps_the_mask(tmp_path: Path) -> None:

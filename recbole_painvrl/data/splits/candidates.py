@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
 from torch import Tensor
 
+from recbole_painvrl.data.full_sort import FullSortLoader, KnownPairs
 from recbole_painvrl.data.splits.settings import CANDIDATES
 from recbole_painvrl.errors import UserError, nearest, one_of
 
 
-class NewItemsLoader(FullSortEvalDataLoader):
+class NewItemsLoader(FullSortLoader):
     """RecBole's loader for ranking all items, in which known items count as the user's history and never rank.
 
     Args:
         config: The configuration.
         dataset: A built test set.
-        sampler: Its sampler.
+        sampler: All pairs known when it is evaluated.
         known: [k] the items that have a training interaction.
 
     Raises:
@@ -54,6 +54,8 @@ def new_items_loader(config: Any, train: Dataset, part: Dataset, sampler: Any) -
     mode = config["eval_args"]["mode"]
     if (mode["test"] if isinstance(mode, dict) else mode) != "full":
         raise UserError(f"test_candidates: ranking only new items needs eval_args.mode full, found {mode!r}")
+    if not isinstance(sampler, KnownPairs):
+        sampler = KnownPairs([part], "test")  # its users' known items are no candidates in any case
     return NewItemsLoader(config, part, sampler, torch.unique(train.inter_feat[train.iid_field]))
 
 

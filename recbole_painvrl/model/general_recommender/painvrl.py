@@ -79,16 +79,17 @@ class PaInvRL(FusionRecommender):
 
     def branches(self) -> tuple[Tensor, Tensor]:
         """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""
-        x = self.features()
-        invariant = self.projection(x * self.mask)
-        variant = self.variant_projection(x * (1 - self.mask))
+        learns = bool(self.stage != FINAL)
+        invariant = self.content.project(self.projection.weight * self.mask, self.projection.bias, learns)
+        variant = self.content.project(self.variant_projection.weight * (1 - self.mask), None, learns)
         share, rest = self.attention(invariant, variant)
         return 2 * share * invariant, 2 * rest * variant
 
     def item_content(self, rho: float | None = None) -> Tensor:
         """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None)."""
         if not self.converts:
-            return self.projection(self.features() * self.mask)
+            learns = bool(self.stage != FINAL)
+            return self.content.project(self.projection.weight * self.mask, self.projection.bias, learns)
         invariant, variant = self.branches()
         return invariant + (self.rho if rho is None else rho) * variant
 
@@ -116,13 +117,14 @@ class PaInvRL(FusionRecommender):
         """
         content = self.item_content(rho=self.variant_training_weight)
         users, items = self.vectors(content)
-        scale = torch.ones(self.n_items, device=self.device)
+        scale = None
         if self.temperature:
             users = F.normalize(users, dim=1) / self.temperature
             scale = 1.0 / items.norm(dim=1).clamp_min(1e-12)
         _, without_content = self.vectors(torch.zeros_like(content))
         x = self.features()
-        _, x = self.propagated(x.new_zeros(self.n_users, x.shape[1]), x)
+        if self.n_layers:
+            _, x = self.propagated(x.new_zeros(self.n_users, x.shape[1]), x)
         users = users.detach()  # where nothing is propagated these are the parameters themselves
         return FrozenRecommender(
             user_id=users,

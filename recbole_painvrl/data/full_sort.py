@@ -1,0 +1,103 @@
+"""Who has what, as sorted arrays: what evaluation over all items needs, without a Python set for each user.
+
+RecBole's sampler keeps a set of items a user and phase, and its loader two tensors a user: kilobytes for each of them.
+Letters: U users, I items, n interactions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+
+class KnownPairs:
+    """Different pairs of user and item; stands where RecBole has a sampler, from which nothing is drawn.
+
+    Args:
+        parts: Built parts of a data set whose pairs these are.
+        phase: RecBole's name of the set that they are known for.
+
+    Attributes:
+        keys: int64 [n], ``user * I + item`` in ascending order.
+    """
+
+    def __init__(self, parts: Sequence[Dataset], phase: str) -> None:
+        self.phase, self.n_items = phase, parts[0].item_num
+        self.keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
+
+    def beyond(self, part: Dataset) -> KnownPairs:
+        """Returns these pairs and those of ``part``."""
+        more = copy.copy(self)
+        more.keys = np.union1d(self.keys, pair_keys(part))
+        return more
+
+
+def pair_keys(part: Dataset) -> NDArray[np.int64]:
+    """Returns ``user * I + item`` of each interaction of a built part, [n]."""
+    users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
+    keys: NDArray[np.int64] = users.astype(np.int64) * part.item_num + items
+    return keys
+
+
+class Rows:
+    """Items by user; an index of users gives a list of their items, long [each], as RecBole's loader wants them.
+
+    Args:
+        keys: Different pairs ``user * I + item`` in ascending order.
+        n_users: U.
+        n_items: I.
+    """
+
+    def __init__(self, keys: NDArray[np.int64], n_users: int, n_items: int) -> None:
+        self.starts = np.searchsorted(keys, np.arange(n_users + 1) * n_items)
+        self.items = (keys % n_items).astype(np.int32)
+
+    def __getitem__(self, users: Any) -> list[Tensor]:
+        """Returns the items of each of ``users``."""
+        bounds = [(self.starts[user], self.starts[user + 1]) for user in users]
+        return [torch.from_numpy(self.items[start:stop].astype(np.int64)) for start, stop in bounds]
+
+
+class FullSortLoader(FullSortEvalDataLoader):
+    """RecBole's loader for ranking all items, with the same batches.
+
+    Args:
+        config: The configuration, not of a sequential model.
+        dataset: A built evaluation part; it is sorted by user, as RecBole does.
+        known: All pairs of the data known when the part is evaluated, its own included.
+        shuffle: Has to be false.
+    """
+
+    def __init__(self, config: Any, dataset: Dataset, known: KnownPairs, shuffle: bool = False) -> None:
+        self.uid_field, self.iid_field, self.is_sequential = dataset.uid_field, dataset.iid_field, False
+        dataset.sort(by=self.uid_field, ascending=True)
+        own = np.unique(pair_keys(dataset))
+        users, counts = np.unique(own // dataset.item_num, return_counts=True)
+        of_users = np.zeros(dataset.user_num, dtype=bool)
+        of_users[users] = True
+        others = known.keys[of_users[known.keys // dataset.item_num]]
+        others = others[~np.isin(others, own, assume_unique=True)]
+        self.uid2positive_item = Rows(own, dataset.user_num, dataset.item_num)
+        self.uid2history_item = Rows(others, dataset.user_num, dataset.item_num)
+        self.uid2items_num = np.zeros(dataset.user_num, dtype=np.int64)
+        self.uid2items_num[users] = counts
+        self.uid_list = torch.from_numpy(users)
+        self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
+        self.sample_size = len(self.user_df)
+        super(FullSortEvalDataLoader, self).__init__(config, dataset, known, shuffle=shuffle)
+
+
+def ranks_all_items(config: Any) -> bool:
+    """Says whether the configuration evaluates a general recommender on all items, with our loader for training."""
+    mode = config["eval_args"]["mode"]
+    modes = list(mode.values()) if isinstance(mode, dict) else [mode]
+    return bool(getattr(config.model_class, "fast_loader", False)) and all(one == "full" for one in modes)
