@@ -265,13 +265,18 @@ def along(bases: list[Tensor], table: Tensor) -> Tensor:
 
 def _as_one(blocks: list[np.ndarray]) -> Tensor:
     """Returns the blocks [I, D_m] side by side [I, D]: the matrix that they are views of, if there is one."""
+    if not blocks:
+        return _side_by_side(blocks)
     shown = [block for block in blocks if block.strides != (0, 0)]
-    base = shown[0].base if shown else None
-    if isinstance(base, np.ndarray) and base.shape == (len(blocks[0]), sum(block.shape[1] for block in blocks)):
+    base = shown[0] if shown else np.zeros(0)
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if base.dtype == np.float32 and base.shape == (len(blocks[0]), sum(block.shape[1] for block in blocks)):
         starts = np.cumsum([0, *(block.shape[1] for block in blocks)])[:-1]
         places = [base[:, start : start + block.shape[1]] for start, block in zip(starts, blocks, strict=True)]
         if all(block.strides == (0, 0) or _same_memory(block, at) for block, at in zip(blocks, places, strict=True)):
-            return torch.from_numpy(base)
+            base[:1] = 0.0
+            return torch.from_numpy(np.asarray(base))
     return _side_by_side(blocks)
 
 

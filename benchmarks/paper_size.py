@@ -1,0 +1,128 @@
+"""Peak memory and seconds of PaInvRL, from its data to its results, on simulated data of the papers' shapes.
+
+    python -m benchmarks.paper_size --scales movielens,tiktok,kwai,10m --output results/paper_size.md
+
+Each run is a process of its own; its peak is what the kernel reports when it ends (``ru_maxrss``). With
+``--divide=10`` users, items and interactions are a tenth, to try it out. The allowance is what a process holds that
+has only imported the package, plus the feature matrices once in single precision, plus 2.5 times the parameters with
+Adam's two moments. Sessions are what is assigned to environments, unless ``--set`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.many_runs import markdown
+from recbole_painvrl.simulate.scales import SCALES
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = [sys.executable, str(ROOT / "run_recbole_painvrl.py")]
+BASE = [sys.executable, "-c", "import recbole_painvrl.quick_start, recbole_painvrl.trainer.painvrl_trainer"]
+# The kernel counts what a process was before it became another program, so that a large parent must not start it itself.
+LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+MOMENTS, ALLOWED, SINGLE = 3, 2.5, 4
+# A softmax over all items costs users x items; candidates shared by a step cost interactions x candidates / batch.
+COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 65536, "n_environments": 3, "n_rounds": 1}
+EPOCHS = {"10m": {"warmup_epochs": 1, "epochs": 2}}
+OTHERS = {"warmup_epochs": 2, "epochs": 4}
+HEADER = ("scale", "users", "items", "interactions", "features MB", "parameters MB", "data s", "run s",
+          "peak making data MB", "peak MB", "allowed MB", "peak / allowed", "test NDCG@20")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Wall seconds and peak resident bytes of a process."""
+
+    seconds: float
+    peak: int
+
+
+def measured(command: list[str], log: Path) -> Measured:
+    """Runs a command to its end and measures it.
+
+    Raises:
+        SystemExit: It failed.
+    """
+    started = time.perf_counter()
+    with log.open("ab") as file:
+        launcher = [sys.executable, "-S", "-c", LAUNCHER, *command]
+        told = subprocess.run(launcher, cwd=ROOT, stdout=subprocess.PIPE, stderr=file, text=True, check=False).stdout
+    status, peak = map(int, told.split())
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with status {status}; see {log}")
+    return Measured(time.perf_counter() - started, peak * (1 if sys.platform == "darwin" else 1024))
+
+
+def row(scale: str, given: argparse.Namespace, base: int) -> list[str]:
+    """Makes the data, trains on them, and returns the line of the table."""
+    chosen, folder = SCALES[scale], given.folder / f"scale-{scale}"
+    users, items = chosen.users // given.divide, chosen.items // given.divide
+    shape = [f"--users={users}", f"--items={items}"] if given.divide > 1 else []
+    log = given.folder / f"scale-{scale}.log"
+    made = None
+    if not folder.exists():
+        made = measured([*PROGRAM, "simulate", f"--scale={scale}", f"--data_path={given.folder}", *shape], log)
+    output = given.folder / f"scale-{scale}.runs"
+    shutil.rmtree(output, ignore_errors=True)
+    settings: dict[str, Any] = {**COMMON, "env_level": "session", **EPOCHS.get(scale, OTHERS)}
+    settings["load_col"] = "{inter: [user_id, item_id, session_id, environment], item: [item_id]}"
+    settings |= {"data_path": given.folder, "output_dir": output, "show_progress": False}
+    settings |= dict(pair.split("=", 1) for pair in given.set)
+    words = [f"--{key}={value}" for key, value in settings.items()]
+    run = measured([*PROGRAM, "--model=PaInvRL", f"--dataset=scale-{scale}", *words], log)
+    result = json.loads(next(output.rglob("result.json")).read_text())
+    made_by = json.loads((folder / "recipe.json").read_text())["constants"]
+    columns = sum(made_by["widths"].values()) + (128 if made_by["words"] else 0)
+    features = (made_by["items"] + 1) * columns * SINGLE
+    parameters = result["n_parameters"] * SINGLE
+    allowed = base + features + ALLOWED * MOMENTS * parameters
+    sizes = [f"{value / 1e6:,.0f}" for value in (features, parameters)]
+    seconds = [f"{made.seconds:.0f}" if made else "", f"{run.seconds:.0f}"]
+    peaks = [f"{made.peak / 1e6:,.0f}" if made else "", *(f"{value / 1e6:,.0f}" for value in (run.peak, allowed))]
+    counts = [f"{made_by[key]:,}" for key in ("users", "items", "interactions")]
+    score = result["test_results"]["test"]["ndcg@20"]
+    return [scale, *counts, *sizes, *seconds, *peaks, f"{run.peak / allowed:.2f}", f"{score:.4f}"]
+
+
+def main() -> None:
+    """Runs the scales and writes the table, after each of them anew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scales", default=",".join(SCALES), help="comma-separated")
+    parser.add_argument("--divide", type=int, default=1, metavar="N", help="an N-th of users and items")
+    parser.add_argument("--folder", type=Path, default=ROOT / "dataset", help="where data and runs are kept")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args()
+    given.folder = given.folder.resolve()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    base = measured(BASE, given.folder / "scale-base.log").peak
+    settings = " ".join(f"{key}={value}" for key, value in {**COMMON, "env_level": "session"}.items())
+    size = f"1/{given.divide} of the users and items. " if given.divide > 1 else ""
+    head = (
+        f"# Paper-size data\n\n{size}PaInvRL with {settings} {' '.join(given.set)}; "
+        f"{OTHERS['warmup_epochs']} epochs of warm-up and {OTHERS['epochs']} in all (10m: 1 and 2). A process that has "
+        f"only imported the package holds {base / 1e6:,.0f} MB; allowed: that, the features once and 2.5 times the "
+        "parameters with Adam's moments. Wall seconds on a machine with other work.\n\n"
+    )
+    rows = []
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    for scale in given.scales.split(","):
+        rows.append(row(scale, given, base))
+        given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+    print(given.output.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
