@@ -26,7 +26,7 @@ from recbole_painvrl.simulate.scales import SCALES
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, str(ROOT / "run_recbole_painvrl.py")]
 BASE = [sys.executable, "-c", "import recbole_painvrl.quick_start, recbole_painvrl.trainer.painvrl_trainer"]
-# The kernel counts what a process was before it became another program, so that a large parent must not start it itself.
+# The kernel counts what a process was before it became another program: a large parent must not start it itself.
 LAUNCHER = """
 import resource, subprocess, sys
 status = subprocess.call(sys.argv[1:], stdout=sys.stderr)
