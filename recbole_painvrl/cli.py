@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from recbole_painvrl.errors import UserError, nearest
 from recbole_painvrl.files import no_room
 from recbole_painvrl.model.allocator import keep_freed_memory
-from recbole_painvrl.signals import terminable
+from recbole_painvrl.signals import first_of_several, terminable
 from recbole_painvrl.tuning import flags as search_flags
 
 if TYPE_CHECKING:
     from recbole_painvrl.comparison.plan import Command
     from recbole_painvrl.comparison.record import Record
+    from recbole_painvrl.config import Config
 
 USAGE = "%(prog)s [options] [--key=value ...]\n       %(prog)s {convert,simulate,split,recommend,report,doctor} ..."
 EPILOG = """\
@@ -59,28 +65,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         nobody reads the output any more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    known = arguments and arguments[0] in COMMANDS
+    return told(lambda: COMMANDS[arguments[0]](arguments[1:]) if known else _run(arguments))
+
+
+def told(work: Callable[[], int]) -> int:
+    """Does ``work`` and tells what went wrong in one line; returns the exit status.
+
+    Of several processes only the first one tells, and is the only one to heed Ctrl-C: the others end with it.
+    """
     keep_freed_memory()
+    speaks = first_of_several()
+    say = partial(print, file=sys.stderr if speaks else io.StringIO())
+    if not speaks:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with terminable():
-            known = arguments and arguments[0] in COMMANDS
-            status = COMMANDS[arguments[0]](arguments[1:]) if known else _run(arguments)
+        with terminable() if speaks else nullcontext():
+            status = work()
             sys.stdout.flush()
             return status
     except UserError as error:
-        print("error:", *str(error).splitlines(), file=sys.stderr)
+        say("error:", *str(error).splitlines())
         return 2
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or "interrupted", file=sys.stderr)
+        say(str(interruption) or "interrupted")
         return getattr(interruption, "status", 130)
     except BrokenPipeError:
         # whoever read the output (head, less) has gone; the interpreter must not try to flush to it on exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (OSError, RuntimeError) as error:
-        told = no_room(error)
-        if told is None:
+        full = no_room(error)
+        if full is None:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        say(f"error: {full}")
         return 2
 
 
@@ -103,19 +121,17 @@ def _parser() -> Parser:
     add("--resume", nargs="?", const=True, metavar="FOLDER", help="continue a run, comparison, search, or this command")
     add("--tune", type=int, metavar="N", help="tune each model by N trials on validation before its seeds are run")
     search_flags.add_arguments(parser)
-    add("--nproc", type=int, default=1, help="processes; only 1 is supported")
-    add("--world_size", type=int, default=-1, help="RecBole's flag; only one process is supported")
-    add("--group_offset", type=int, default=0, help="RecBole's flag for several machines; without effect")
-    add("--ip", default="localhost", help="RecBole's flag for several machines; without effect")
-    add("--port", default="5678", help="RecBole's flag for several machines; without effect")
+    add("--nproc", type=int, default=1, metavar="N", help="train one model in N processes, on GPUs one each")
+    add("--world_size", type=int, default=-1, metavar="N", help="of several machines: processes on all of them")
+    add("--group_offset", type=int, default=0, metavar="N", help="of several machines: processes before this one's")
+    add("--ip", default="localhost", help="of several machines: address of the first")
+    add("--port", help="of several machines: port there (default 5678)")
     return parser
 
 
 def _run(arguments: Sequence[str]) -> int:
     flags, rest = _parser().parse_known_args(arguments)
     keys = configuration_keys(rest)
-    if flags.nproc > 1 or flags.world_size > 1:
-        raise UserError("--nproc: several processes are not supported yet; leave it out or say --nproc=1")
     if isinstance(flags.resume, str):
         return _resume(flags, keys)
     from recbole_painvrl.comparison.compare import compare
@@ -127,6 +143,7 @@ def _run(arguments: Sequence[str]) -> int:
             "--tune: expected a number of trials from 1, and no --params_file: each model has its own space"
         )
     if flags.params_file:
+        _check_one_process(flags)
         if len(models) * len(datasets) * len(seeds) > 1:
             raise UserError("--params_file: a search is for one model, one data set and one seed; name one of each")
         return search_flags.run(flags, keys, seeds[0])
@@ -134,13 +151,15 @@ def _run(arguments: Sequence[str]) -> int:
     command = Command(models, datasets, seeds, tuple(flags.config_files.split()), keys, flags.tune)
     several = len(models) * len(datasets) * len(seeds) > 1
     if not (several or flags.parallel or flags.address or flags.tune):
-        return _single(command, bool(flags.resume))
+        return _single(command, flags)
+    _check_one_process(flags)
     return _status(compare(command, flags.parallel, flags.address))
 
 
 def _resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
     from recbole_painvrl.comparison.compare import is_comparison, resume_comparison
-    from recbole_painvrl.quick_start import resume
+    from recbole_painvrl.distributed import place
+    from recbole_painvrl.quick_start import to_continue
     from recbole_painvrl.tuning.record import is_search
 
     named = {name: getattr(flags, name) for name in ("model", "dataset", "seeds", "config_files", "tune")}
@@ -148,25 +167,45 @@ def _resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
     if given:
         raise UserError(f"--resume={flags.resume} already says what to run; leave out {' '.join(given)}")
     if is_search(flags.resume):
+        _check_one_process(flags)
         return search_flags.resume(flags, keys)
     search_flags.check_absent(flags)
     if is_comparison(flags.resume):
+        _check_one_process(flags)
         return _status(resume_comparison(flags.resume, keys, flags.parallel, flags.address))
-    resume(flags.resume, keys)
-    return 0
+    return _execute(to_continue(flags.resume, keys, place()), flags, Path(flags.resume))
 
 
-def _single(command: Command, continued: bool) -> int:
-    from recbole_painvrl.experiment import execute, run_folder
+def _single(command: Command, flags: argparse.Namespace) -> int:
+    from recbole_painvrl.distributed import place
+    from recbole_painvrl.experiment import run_folder
     from recbole_painvrl.quick_start import configure
     from recbole_painvrl.report.records import RunFolder
 
     (model,), (dataset,), (seed,) = command.models, command.datasets, command.seeds
     keys = command.keys if seed is None else {**command.keys, "seed": str(seed)}
-    config = configure(model, dataset, command.config_files, command_line=keys)
+    config = configure(model, dataset, command.config_files, place(), command_line=keys)
     folder = run_folder(config)
-    execute(config, continued=folder if continued and RunFolder(folder).started else None)
+    return _execute(config, flags, folder if flags.resume and RunFolder(folder).started else None)
+
+
+def _execute(config: Config, flags: argparse.Namespace, continued: Path | None) -> int:
+    """Makes a run: in this process, which may be one of ``torchrun``'s, or in as many as the flags say."""
+    from recbole_painvrl.distributed import leave
+    from recbole_painvrl.experiment import execute
+    from recbole_painvrl.launch import Layout, launch
+
+    layout = Layout(flags.nproc, flags.world_size, flags.group_offset, flags.ip, flags.port)
+    if layout.size > 1 and config["world_size"] == 1:
+        return launch(config, layout, continued=continued)
+    execute(config, continued=continued)
+    leave()
     return 0
+
+
+def _check_one_process(flags: argparse.Namespace) -> None:
+    if max(flags.nproc, flags.world_size) > 1 or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("--nproc: several processes are for one run; a comparison or search takes --parallel")
 
 
 def _status(record: Record) -> int:

@@ -15,7 +15,7 @@ import recbole.config
 import torch
 import yaml
 
-from recbole_painvrl import compat
+from recbole_painvrl import compat, distributed
 from recbole_painvrl.config_checks import check_settings, default_valid_metric
 from recbole_painvrl.config_keys import (
     PROCESS_KEYS,
@@ -202,23 +202,20 @@ class Config(recbole.config.Config):
         if "local_rank" in settings:
             self._join_processes(on_gpu)
         else:
-            settings.update(single_spec=True, local_rank=0, device=torch.device("cuda" if on_gpu else "cpu"))
+            settings.update(local_rank=0, world_size=1, device=torch.device("cuda" if on_gpu else "cpu"))
+        settings["single_spec"] = True  # for RecBole each process is alone: what they share is our business
 
     def _join_processes(self, on_gpu: bool) -> None:
-        """Joins the process group: nccl on GPUs, one a process; gloo on the CPU, which RecBole does not offer."""
+        """Joins the process group, with one GPU a process or none; only the first process speaks."""
         settings = self.final_config_dict
         rank = settings["local_rank"]
-        torch.distributed.init_process_group(
-            backend="nccl" if on_gpu else "gloo",
-            rank=rank + settings["offset"],
-            world_size=settings["world_size"],
-            init_method=f"tcp://{settings['ip']}:{settings['port']}",
-        )
-        settings.update(single_spec=False, device=torch.device("cuda", rank) if on_gpu else torch.device("cpu"))
+        distributed.check_processes(self.model_class, settings["nproc"], on_gpu)
         if on_gpu:
             torch.cuda.set_device(rank)
-        if rank != 0:
-            settings.update(state="error", show_progress=False, verbose=False)
+        distributed.join(settings, on_gpu)
+        settings["device"] = torch.device("cuda", rank) if on_gpu else torch.device("cpu")
+        if rank + settings["offset"] != 0:
+            settings.update(state="critical", show_progress=False, verbose=False, log_wandb=False)
 
     # ---- what the rest of this package asks for
 

@@ -17,11 +17,13 @@ from recbole.utils import init_seed, set_color
 
 from recbole_painvrl.config import Config, config_hash
 from recbole_painvrl.data.splits.save import save_split
+from recbole_painvrl.distributed import Lost, ranks
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.groupings import Groupings
 from recbole_painvrl.evaluator.groups import groups_csv
-from recbole_painvrl.logs import start_logging, stop_logging
+from recbole_painvrl.logs import silence, start_logging, stop_logging
 from recbole_painvrl.randomness import generators_kept
+from recbole_painvrl.report.onlooker import Onlooker
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
 from recbole_painvrl.signals import Ending
@@ -111,17 +113,24 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     Raises:
         UserError: The folder holds an interrupted run, is in use or cannot be written; or the data are at fault.
         Interrupted: The user stopped the run.
+        Lost: Another process of the run has ended.
     """
-    run = RunFolder(continued or run_folder(config))
+    run, processes = RunFolder(continued or run_folder(config)), ranks(config)
+    if not processes.main:
+        goes_on = processes.from_main(False)
+        return _run(config, Onlooker(run.path), saved, False) if goes_on else run.read_json("result.json")
     if run.finished:
+        processes.from_main(False)
         return _found(run)
     with held(run):
         if run.finished:  # by a process that held the folder until now
+            processes.from_main(False)
             return _found(run)
         if run.started and not continued:
             raise UserError(
                 f"{run.path} holds an interrupted run; continue it with --resume={run.path}, or delete it to start anew"
             )
+        processes.from_main(True)
         return _run(config, run, saved, verbose)
 
 
@@ -132,11 +141,16 @@ def held(run: RunFolder) -> Iterator[None]:
     Raises:
         UserError: The folder is in use or cannot be written.
         Interrupted: The user stopped what was done meanwhile.
+        Lost: Another process of the run has ended meanwhile.
     """
     run.claim()
     try:
         with generators_kept():
             yield
+    except Lost as lost:
+        if run.started:
+            raise Lost(f"; continue with --resume={run.path}") from lost
+        raise
     except KeyboardInterrupt as interruption:
         if run.started:
             raise Interrupted(run.path, getattr(interruption, "status", 130)) from None
@@ -161,10 +175,14 @@ def train(
     """
     text = yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)
     config["checkpoint_dir"] = str(run.path)  # RecBole creates this folder, and would leave an empty one elsewhere
-    start_logging(config, config_hash(config))
+    processes = ranks(config)
+    if processes.main:
+        start_logging(config, config_hash(config))
+    else:
+        silence()
     logging.getLogger().info(config)
     data = prepare(config)
-    if getattr(data.dataset, "ood_split", None) is not None:
+    if processes.main and getattr(data.dataset, "ood_split", None) is not None:
         save_split(data.dataset.ood_split, Path(config["output_dir"]) / "splits")
     run.check_space(CHECKPOINT_COPIES * _n_bytes(data.model) if saved else 0)
     trainer = get_trainer(config)(config, data.model)

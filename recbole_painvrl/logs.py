@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,12 @@ def start_logging(config: Any, digest: str) -> None:
     for handler in _handlers:
         handler.setLevel(level)
         root.addHandler(handler)
+
+
+def silence() -> None:
+    """Keeps a process whose first companion speaks for all from logging anything."""
+    logging.getLogger().setLevel(logging.CRITICAL)
+    warnings.simplefilter("ignore")
 
 
 def stop_logging() -> None:
@@ -123,15 +130,26 @@ class Board(SummaryWriter):
             super().close()
 
 
+class NoBoard:
+    """What writes to no TensorBoard."""
+
+    def add_scalar(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing."""
+
+    add_histogram = add_hparams = close = add_scalar
+
+
 @contextmanager
-def tensorboard_below(folder: str | Path) -> Iterator[None]:
-    """Makes trainers constructed meanwhile write to ``<folder>/log_tensorboard/<log name>``.
+def tensorboard_below(folder: str | Path, writes: bool = True) -> Iterator[None]:
+    """Makes trainers constructed meanwhile write to ``<folder>/log_tensorboard/<log name>``, or nowhere.
 
     RecBole's trainer opens its board in the constructor, always in the working directory, and offers no other way in.
     """
     stock = recbole.trainer.trainer.get_tensorboard
 
-    def below(logger: logging.Logger) -> Board:
+    def below(logger: logging.Logger) -> Board | NoBoard:
+        if not writes:
+            return NoBoard()
         files = [handler.baseFilename for handler in logger.handlers if hasattr(handler, "baseFilename")]
         name = Path(files[0]).stem if files else f"model-{get_local_time()}"
         return Board(str(Path(folder) / "log_tensorboard" / name))

@@ -103,16 +103,26 @@ def resume(folder: str | Path, command_line: Mapping[str, str] | None = None) ->
     Raises:
         UserError: There is no run, or a key would change what it computes.
     """
+    return execute(to_continue(folder, command_line), continued=Path(folder))
+
+
+def to_continue(
+    folder: str | Path, command_line: Mapping[str, str] | None = None, place: Mapping[str, Any] | None = None
+) -> Config:
+    """Returns the configuration of the interrupted run in ``folder``; arguments and errors are those of :func:`resume`.
+
+    ``place`` says which of several processes this one is, in RecBole's keys.
+    """
     run = RunFolder(folder)
     if not run.started:
         raise UserError(f"{folder}: no run to continue, config.yaml is missing; expected an interrupted run's folder")
     stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    config = configure(config_dict=stored, command_line=command_line)
+    config = configure(config_dict={**stored, **(place or {})}, command_line=command_line)
     for start in run.records("start"):
         if start["config_hash"] != config_hash(config):
             cause = f"by {', '.join(command_line)}" if command_line else "by its data files, which are others now"
             raise UserError(f"{folder}: the run's numbers would be changed {cause}; it can only be continued as it was")
-    return execute(config, continued=run.path)
+    return config
 
 
 def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:

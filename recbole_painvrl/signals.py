@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -18,6 +18,11 @@ class Terminated(KeyboardInterrupt):
     """The program was told to end by SIGTERM."""
 
     status = 143
+
+
+def first_of_several(environment: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether this process is alone or the first of those that train one model, as ``torchrun`` counts."""
+    return int(environment.get("WORLD_SIZE", 1)) <= 1 or environment.get("RANK") == "0"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from recbole.evaluator.collector import DataStruct
 from torch import Tensor
 
 # What belongs to one evaluation; the rest (item counts of the training set ...) is kept for the next one.
-_PER_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+PER_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 
 class Collector(StockCollector):
@@ -26,7 +26,7 @@ class Collector(StockCollector):
         collected = DataStruct()
         for key, value in self.data_struct._data_dict.items():
             collected.set(key, value.cpu() if isinstance(value, Tensor) else copy.deepcopy(value))
-        for key in _PER_EVALUATION:
+        for key in PER_EVALUATION:
             if key in self.data_struct:
                 del self.data_struct[key]
         return collected

@@ -36,8 +36,7 @@ class TrainLoader:
     The batches of an epoch are equally large up to one row, ``train_batch_size`` at the most: a short last batch would
     count as much in Adam's step as a full one, and its noise is all the larger.
 
-    Under several processes each takes its share of the same order, filled up to equal length by rows from the start,
-    as torch's ``DistributedSampler`` does, and draws its own negatives.
+    Several processes draw the same batches; :class:`recbole_painvrl.distributed.Ranks` gives each its rows of them.
 
     Args:
         config: Resolved configuration; ``seed``, ``train_batch_size`` (interactions a step), ``batch_by``
@@ -66,7 +65,6 @@ class TrainLoader:
         self.users: Tensor = dataset.inter_feat[dataset.uid_field].long()
         self.items: Tensor = dataset.inter_feat[dataset.iid_field].long()
         self.n_negatives = int(config["n_negatives"] or 0) if n_negatives is None else n_negatives
-        self.rank, self.n_ranks = _share(config)
         self.generator = generator(config["seed"], "loader")
         reject = config["rec_loss"] == "bpr" if reject_known is None else reject_known
         self.unknown = self._unknown_items() if reject and self.n_negatives else None
@@ -74,32 +72,21 @@ class TrainLoader:
     def _unknown_items(self) -> UnknownItems:
         return UnknownItems(self.users, self.items, self.dataset.user_num, self.dataset.item_num)
 
-    @property
-    def sampler(self) -> TrainLoader:
-        """Itself: RecBole tells the sampler of a distributed loader the number of the epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Does nothing: the order of each epoch follows from :attr:`generator`, which all processes seed alike."""
-
     def __len__(self) -> int:
         """Returns the number of batches of an epoch."""
-        return math.ceil(math.ceil(len(self.users) / self.n_ranks) / self.step)
+        return math.ceil(len(self.users) / self.step)
 
     def __iter__(self) -> Iterator[Interaction]:
         """Yields the batches of the next epoch."""
         order = self._order()
         negatives_seed = int(torch.randint(2**62, (), generator=self.generator))
-        negatives = generator(negatives_seed, f"negatives-{self.rank}")
+        negatives = generator(negatives_seed, "negatives-0")
         for rows in order.tensor_split(len(self)):
             yield self._batch(rows, negatives)
 
     def _order(self) -> Tensor:
-        """Draws this process's rows of the next epoch, int64."""
-        n_rows = len(self.users)
-        order = self._shuffled() if self.shuffle else torch.arange(n_rows)
-        share = torch.arange(self.rank, math.ceil(n_rows / self.n_ranks) * self.n_ranks, self.n_ranks)
-        return order[share % n_rows]
+        """Draws the rows of the next epoch in their order, int64."""
+        return self._shuffled() if self.shuffle else torch.arange(len(self.users))
 
     def _shuffled(self) -> Tensor:
         """Returns a random order of all rows, or with ``batch_by: user`` of the users, each with all rows."""
@@ -120,13 +107,13 @@ class TrainLoader:
 
 
 def _batch_size(config: Mapping[str, Any]) -> int:
-    """Returns the interactions a step of one process, after a look at the keys that the loader cannot honor."""
+    """Returns the interactions a step, after a look at the keys that the loader cannot honor."""
     size = config["train_batch_size"]
     if not isinstance(size, int) or size < 1:
         raise UserError(f"train_batch_size: {size!r} is not a positive number of interactions")
     if (config["train_neg_sample_args"] or {}).get("dynamic"):
         raise UserError("train_neg_sample_args: dynamic negatives are for RecBole's own models; remove the key dynamic")
-    return max(1, size // _share(config)[1])
+    return size
 
 
 def _batch_by(config: Mapping[str, Any]) -> str:
@@ -135,10 +122,3 @@ def _batch_by(config: Mapping[str, Any]) -> str:
     if order not in ("interaction", "user"):
         raise UserError(f"batch_by must be interaction or user, but got {order!r}")
     return order
-
-
-def _share(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Returns the number of this process and the number of processes."""
-    if config["single_spec"] is not False:
-        return 0, 1
-    return config["local_rank"] + (config["offset"] or 0), config["world_size"]

@@ -13,6 +13,8 @@ from recbole.evaluator.register import Register
 from torch import Tensor
 
 from recbole_painvrl.compat import Collector
+from recbole_painvrl.compat.evaluation import PER_EVALUATION
+from recbole_painvrl.distributed import Ranks
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.lists import Lists, places_of_positives
 
@@ -43,6 +45,9 @@ class RunCollector(Collector):
 
     Top-k lists are kept as one tensor a batch and joined once: joining at every batch, as RecBole does, is quadratic
     in the number of batches.
+
+    Attributes:
+        ranks: The processes that share an evaluation out; each has the lists of all of them in the end.
     """
 
     def __init__(self, config: Any) -> None:
@@ -55,6 +60,7 @@ class RunCollector(Collector):
         self.latest = DataStruct()
         self.lists: Lists | None = None
         self._n_rows = 0
+        self.ranks = Ranks()
 
     def eval_batch_collect(
         self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
@@ -105,7 +111,10 @@ class RunCollector(Collector):
         :attr:`latest` keeps the top-k hits and the users, :attr:`lists` the place of each positive (None if no metric
         of the evaluation is a top-k metric).
         """
+        stock = super().get_data_struct()
         joined = {key: torch.cat(batches) for key, batches in self._batches.items()}
+        joined |= {key: stock.get(key) for key in PER_EVALUATION if key in stock}
+        joined = side_by_side(self.ranks.gathered(joined))
         self._batches, self._n_rows = {}, 0
         positives = joined.pop("positives", None)
         self.lists = None
@@ -115,7 +124,22 @@ class RunCollector(Collector):
         self.latest = DataStruct()
         for key in joined.keys() & {"rec.topk", "rec.users"}:
             self.latest.set(key, joined[key])
-        struct = super().get_data_struct()
         for key, value in joined.items():
-            struct.set(key, value)
-        return struct
+            stock.set(key, value)
+        return stock
+
+
+def side_by_side(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Joins what the processes of an evaluation have collected; rows of positives are counted on from one to the next.
+
+    A process that had no user has nothing.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    n_rows = 0
+    for part in parts:
+        if "positives" in part:
+            part["positives"] += torch.tensor([n_rows, 0, 0])
+            n_rows += len(part["rec.users"])
+    keys = dict.fromkeys(key for part in parts for key in part)
+    return {key: torch.cat([part[key] for part in parts if key in part]) for key in keys}

@@ -18,10 +18,15 @@ class MultimodalRecommender(GeneralRecommender):
 
     Subclasses implement :meth:`tables` and ``calculate_loss``. Modality features come from the data set
     (:class:`recbole_painvrl.data.dataset.MultimodalDataset`), never from files.
+
+    The loss of a batch has to be a mean over its rows, so that several processes can share it out; one that has other
+    terms, or draws numbers for each row, computes these by :mod:`recbole_painvrl.model.batch`, or says
+    ``loss_by_rows = False`` and is trained in one process only.
     """
 
     input_type = InputType.POINTWISE
     uses_modalities = True
+    loss_by_rows = True
     fast_loader = True
 
     def __init__(self, config: Any, dataset: Any) -> None:

@@ -11,6 +11,7 @@ import recbole.trainer
 from recbole.utils import set_color
 
 from recbole_painvrl import checkpoint
+from recbole_painvrl.distributed import Ranks
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.trainer.state import load_model, model_state, optimizer_states, plain_numbers, restore_optimizers
 
@@ -33,6 +34,7 @@ class CheckpointMixin(_Base):
     best_valid_result: dict[str, float] | None
     saved_model_file: str
     _resumed_file: str | None
+    ranks: Ranks
 
     def _best_file(self) -> str:
         if self._resumed_file and not os.path.exists(self.saved_model_file):
@@ -46,6 +48,8 @@ class CheckpointMixin(_Base):
             self.logger.info(set_color("Saving current", "blue") + f": {file}")
 
     def _save(self, file: str | Path, next_epoch: int, valid: dict[str, float] | None = None) -> None:
+        if not self.ranks.main:
+            return
         started = perf_counter()
         checkpoint.save(file, self._state(next_epoch, valid or self.best_valid_result))
         self._saved_at = perf_counter()

@@ -10,6 +10,7 @@ import numpy as np
 from recbole.utils import set_color
 
 from recbole_painvrl import checkpoint
+from recbole_painvrl.checkpoint import random_states, set_random_states
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.general_recommender.painvrl import CHOSEN, WARM_UP
 from recbole_painvrl.report.records import RunFolder
@@ -81,7 +82,8 @@ class PaInvRLTrainer(MultimodalTrainer):
         state = checkpoint.load(self._best_file())
         state["state_dict"]["rho"] = self.model.rho.cpu().clone()
         state |= {"best_valid_score": self.best_valid_score, "best_valid_result": self.best_valid_result}
-        checkpoint.save(self.saved_model_file, state)
+        if self.ranks.main:
+            checkpoint.save(self.saved_model_file, state)
 
     def further_results(self, loaders: dict[str, Any]) -> dict[str, Any]:
         """Returns the final rho, the warm-up's score, and every set's result at each of ``variant_weights``."""
@@ -130,13 +132,25 @@ class PaInvRLTrainer(MultimodalTrainer):
         super().before_epoch(epoch_idx, train_data)
         self._note_plain_score()
         due = self.rounds_before(epoch_idx)
-        for number in due:
-            self._run_round(number, train_data.dataset)
         if due:
+            self._run_rounds(due, train_data.dataset)
             self.model.begin_final()
             self.optimizer = self._build_optimizer()
         if epoch_idx <= self.final_epoch and self.n_rounds:
             self._forget_best()
+
+    def _run_rounds(self, numbers: range, dataset: Any) -> None:
+        """Runs rounds in the first process, and lets the others take over what they have made of the model."""
+        if self.ranks.main:
+            with self.ranks.whole_machine():
+                for number in numbers:
+                    self._run_round(number, dataset)
+        if self.ranks.size > 1:
+            state = {"model": self.model.state_dict(), "trainer": self.trainer_state(), "random": random_states()}
+            state = self.ranks.from_main(state if self.ranks.main else {})
+            self.model.load_state_dict(state["model"])
+            self.load_trainer_state(state["trainer"])
+            set_random_states(state["random"])
 
     def _note_plain_score(self) -> None:
         """Keeps the best validation score of the recommender before any round."""

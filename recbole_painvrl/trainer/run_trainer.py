@@ -16,6 +16,7 @@ import torch
 from recbole.utils import set_color
 
 from recbole_painvrl import checkpoint
+from recbole_painvrl.distributed import Ranks, ranks
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.collector import RunCollector
 from recbole_painvrl.evaluator.groupings import environments
@@ -49,7 +50,8 @@ class RunMixin(FaultMixin, CheckpointMixin):
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         if not isinstance(self, recbole.trainer.Trainer):
             raise UserError(f"{config['model']} is trained inside its own library, which this package does not drive")
-        with tensorboard_below(config["output_dir"]):
+        self.ranks = ranks(config)
+        with tensorboard_below(config["output_dir"], self.ranks.main):
             super().__init__(config, model)
         self.run: RunFolder | None = None
         self.ending: Ending | None = None
@@ -165,9 +167,10 @@ class RunMixin(FaultMixin, CheckpointMixin):
         started = perf_counter()
         self.before_epoch(epoch_idx, train_data)
         self._watch.begin(epoch_idx)
-        watched = self._watch.watched(loss_func or self.model.calculate_loss)
+        watched = self._watch.watched(self.ranks.shared(loss_func or self.model.calculate_loss, self.model))
         loss = super()._train_epoch(train_data, epoch_idx, watched, show_progress)
         self._check_parameters()
+        self.ranks.check_equal(self.model)
         seconds = perf_counter() - started
         self.seconds_train += seconds
         total = sum(loss) if isinstance(loss, tuple) else loss
@@ -261,10 +264,13 @@ class RunMixin(FaultMixin, CheckpointMixin):
             UserError: ``model_file`` is missing or not one of ours.
         """
         if load_best_model and eval_data:
+            self.ranks.wait()  # the first process has written the file by then
             file = model_file or self._best_file()
             load_model(self.model, checkpoint.load(file), self.device)
             self.logger.info(f"Loading model structure and parameters from {file}")
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        self.eval_collector.ranks = self.ranks if self.ranks.splits(eval_data) else Ranks()
+        mine = self.ranks.loader(eval_data)
+        result = super().evaluate(mine, load_best_model=False, show_progress=show_progress)
         return result if result is None else type(result)((name, float(value)) for name, value in result.items())
 
     def per_user(self) -> PerUser:

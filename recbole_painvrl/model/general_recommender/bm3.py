@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_painvrl.model.batch import whole_batch
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
 
@@ -69,9 +70,10 @@ class BM3(ModalityRecommender):
         users, items = self.representations()
         return self.predictor(users), self.predictor(items)
 
-    def view(self, rows: Tensor) -> Tensor:
+    def view(self, rows: Tensor, interaction: Any) -> Tensor:
         """Returns the rows [B, d] with entries left out at random; no gradient passes, and cosines need no scale."""
-        kept = torch.rand(rows.shape, generator=self.noise) >= self.dropout_prob
+        batch, own = whole_batch(interaction)
+        kept = torch.rand(len(batch), rows.shape[1], generator=self.noise)[own] >= self.dropout_prob
         return rows.detach() * kept.to(rows.device)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
@@ -79,12 +81,12 @@ class BM3(ModalityRecommender):
         item = interaction[self.ITEM_ID]
         users, items = self.representations()
         of_user, of_item = users[interaction[self.USER_ID]], items[item]
-        user_view, item_view = self.view(of_user), self.view(of_item)
+        user_view, item_view = self.view(of_user, interaction), self.view(of_item, interaction)
         loss = cost(self.predictor(of_user), item_view) + cost(self.predictor(of_item), user_view)
         for projection, features in zip(self.projections, self.features().values(), strict=True):
             content = projection(features[item])
             predicted = self.predictor(content)
-            aligned = cost(predicted, item_view) + cost(predicted, self.view(content))
+            aligned = cost(predicted, item_view) + cost(predicted, self.view(content, interaction))
             loss = loss + self.modality_loss_weight * aligned
         return loss + self.batch_penalty(users, items, interaction)
 

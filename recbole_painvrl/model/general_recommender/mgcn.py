@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_painvrl.model.batch import terms_of, whole_batch
 from recbole_painvrl.model.content_graph import mixture, normalized
 from recbole_painvrl.model.content_graph_recommender import ContentGraphRecommender
 from recbole_painvrl.model.loss import softmax_loss
@@ -95,15 +96,21 @@ class MGCN(ContentGraphRecommender):
         ids, fusion = self.vectors()
         both = ids + fusion
         ranking = self.ranking_loss(both[: self.n_users], both[self.n_users :], interaction)
-        nodes = (interaction[self.USER_ID], interaction[self.ITEM_ID] + self.n_users)
-        alignment = reduce(add, (self.alignment(fusion, ids, torch.unique(side)) for side in nodes))
+        batch, _ = whole_batch(interaction)
+        nodes = (torch.unique(batch[self.USER_ID]), torch.unique(batch[self.ITEM_ID]) + self.n_users)
+        shares = [terms_of(interaction, len(side)) for side in nodes]
+        parts = zip(nodes, shares, strict=True)
+        alignment = reduce(add, (factor * self.alignment(fusion, ids, side, rows) for side, (rows, factor) in parts))
         return ranking + self.id_penalty(interaction), self.ssl_weight * alignment
 
-    def alignment(self, fusion: Tensor, ids: Tensor, nodes: Tensor) -> Tensor:
-        """Returns the mean InfoNCE of finding the ids of each of ``nodes`` [V] among theirs by its fusion."""
+    def alignment(self, fusion: Tensor, ids: Tensor, nodes: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Returns the mean InfoNCE of finding the ids of each of ``nodes`` [V] among theirs by its fusion.
+
+        With ``rows`` it is the mean over these nodes alone.
+        """
         place = torch.arange(len(nodes), device=nodes.device)
         anchors = unit_rows(fusion[nodes]) / self.ssl_tau
-        return softmax_loss(anchors, unit_rows(ids[nodes]), place, place, place)
+        return softmax_loss(anchors, unit_rows(ids[nodes]), place[rows], place[rows], place)
 
 
 def _users_of_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> SparseMap:

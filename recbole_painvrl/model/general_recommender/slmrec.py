@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_painvrl.model.batch import terms_of, whole_batch
 from recbole_painvrl.model.loss import softmax_loss
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
@@ -83,15 +84,20 @@ class SLMRec(ModalityRecommender):
         users, items = self.encoded()
         loss = self.ranking_loss(*self.scoring_tables(users, items), interaction)
         if self.ssl_weight:
-            loss = loss + self.ssl_weight * self.contrast(items[torch.unique(interaction[self.ITEM_ID])])
+            present = torch.unique(whole_batch(interaction)[0][self.ITEM_ID])
+            anchors, factor = terms_of(interaction, len(present))
+            loss = loss + factor * self.ssl_weight * self.contrast(items[present], anchors)
         return loss + self.batch_penalty(self.user_embedding.weight, self.item_embedding.weight, interaction)
 
-    def contrast(self, items: Tensor) -> Tensor:
-        """Returns the sum over the chain of the mean InfoNCE of different items' encoded vectors [V, (M + 1) d]."""
+    def contrast(self, items: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Returns the sum over the chain of the mean InfoNCE of different items' encoded vectors [V, (M + 1) d].
+
+        With ``rows`` it is the mean over these items alone, each of which is still to be found among all V.
+        """
         present, *modalities = items.split(self.embedding_size, dim=1)
         place, terms = torch.arange(len(items), device=items.device), []
         for coarser, project, modality in zip(self.to_coarser, self.from_modality, modalities, strict=True):
             present = coarser(present)
             anchors, others = unit_rows(present) / self.ssl_tau, unit_rows(project(modality))
-            terms.append(softmax_loss(anchors, others, place, place, place))
+            terms.append(softmax_loss(anchors, others, place[rows], place[rows], place))
         return reduce(add, terms)
