@@ -14,7 +14,7 @@ import yaml
 from recbole_painvrl import checkpoint
 from recbole_painvrl.config import Config, config_hash
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.experiment import execute, prepare
+from recbole_painvrl.experiment import execute, prepare, run_folder
 from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.state import load_model
@@ -47,6 +47,38 @@ def run_recbole_painvrl(
         UserError: A key, a value, a file or the data are at fault.
     """
     return execute(configure(model, dataset, config_file_list, config_dict), saved)
+
+
+def run(
+    model: str | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    saved: bool = True,
+    nproc: int = 1,
+    world_size: int = -1,
+    ip: str = "localhost",
+    port: str | None = None,
+    group_offset: int = 0,
+) -> dict[str, Any]:
+    """Trains and tests one model in ``nproc`` processes, as ``recbole.quick_start.run`` does; arguments are RecBole's.
+
+    Returns:
+        As :func:`run_recbole_painvrl`, on the first machine; on the others {}.
+
+    Raises:
+        UserError: As :func:`run_recbole_painvrl`, or the model cannot be trained so, or a process has ended early.
+    """
+    from recbole_painvrl.launch import Layout, launch
+
+    layout = Layout(nproc, world_size, group_offset, ip, port)
+    if layout.size == 1:
+        return run_recbole_painvrl(model, dataset, config_file_list, config_dict, saved)
+    config = configure(model, dataset, config_file_list, config_dict)
+    status = launch(config, layout, saved)
+    if status:
+        raise UserError(f"the run ended with status {status}; its first process has said why on standard error")
+    return {} if group_offset else RunFolder(run_folder(config)).read_json("result.json")
 
 
 def objective_function(

@@ -316,10 +316,12 @@ def test_processes_meet_on_the_cpu() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     place = {"local_rank": 0, "offset": 0, "world_size": 1, "nproc": 1, "ip": "127.0.0.1", "port": port}
+    with pytest.raises(UserError, match="--nproc: BPR is trained in one process only"):
+        bpr(use_gpu=False, **place)
     try:
-        config = bpr(use_gpu=False, **place)
+        config = Config("MF", "ml-100k", config_dict={"use_gpu": False, **place})
         assert torch.distributed.get_backend() == "gloo"
-        assert config["single_spec"] is False and config["device"].type == "cpu"
+        assert config["single_spec"] is True and config["device"].type == "cpu"
         assert not set(place) & set(config.plain())
     finally:
         torch.distributed.destroy_process_group()

@@ -146,8 +146,9 @@ class PaInvRLTrainer(MultimodalTrainer):
                 for number in numbers:
                     self._run_round(number, dataset)
         if self.ranks.size > 1:
-            state = {"model": self.model.state_dict(), "trainer": self.trainer_state(), "random": random_states()}
-            state = self.ranks.from_main(state if self.ranks.main else {})
+            model = {name: value.cpu() for name, value in self.model.state_dict().items()}
+            state = {"model": model, "trainer": self.trainer_state(), "random": random_states()}
+            state = self.ranks.from_main(state)
             self.model.load_state_dict(state["model"])
             self.load_trainer_state(state["trainer"])
             set_random_states(state["random"])

@@ -25,7 +25,7 @@ def train(board: Board, load: Callable) -> GeneralDataset:
 
 def keys(train: GeneralDataset, **more: Any) -> dict[str, Any]:
     """Returns what a loader reads of the configuration, with 7 interactions a step."""
-    names = ("seed", "shuffle", "train_neg_sample_args", "single_spec", "n_negatives", "rec_loss", "batch_by")
+    names = ("seed", "shuffle", "train_neg_sample_args", "n_negatives", "rec_loss", "batch_by")
     return {name: train.config[name] for name in names} | {"train_batch_size": 7} | more
 
 
@@ -100,19 +100,9 @@ def test_the_configuration_gives_the_negatives(train: GeneralDataset) -> None:
     assert "negatives" not in next(iter(TrainLoader(keys(train), train)))
 
 
-def test_processes_share_one_order(train: GeneralDataset) -> None:
-    share = {"single_spec": False, "world_size": 7, "offset": 0}
-    loaders = [make(train, local_rank=rank, **share) for rank in range(7)]
-    parts = [epoch(loader) for loader in loaders]
-    assert {len(part["row"]) for part in parts} == {52} and {len(loader) for loader in loaders} == {52}
-    assert set(torch.cat([part["row"] for part in parts]).tolist()) == set(range(len(train)))
-    assert not torch.equal(parts[0]["negatives"], parts[1]["negatives"])
-
-
 def test_what_recbole_asks_of_a_loader(train: GeneralDataset) -> None:
     loader = make(train)
     assert loader.dataset.item_counter and loader.dataset.num("item_id") == 27 and loader.shuffle
-    loader.sampler.set_epoch(3)
     assert next(iter(loader)).to("cpu")["row"].shape == (7,)
 
 
