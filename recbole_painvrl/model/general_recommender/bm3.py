@@ -70,9 +70,12 @@ class BM3(ModalityRecommender):
         users, items = self.representations()
         return self.predictor(users), self.predictor(items)
 
-    def view(self, rows: Tensor, interaction: Any) -> Tensor:
-        """Returns the rows [B, d] with entries left out at random; no gradient passes, and cosines need no scale."""
-        batch, own = whole_batch(interaction)
+    def view(self, rows: Tensor, interaction: Any = None) -> Tensor:
+        """Returns the rows [B, d] with entries left out at random; no gradient passes, and cosines need no scale.
+
+        Of a part of a batch, ``interaction``, the entries are those that the whole batch would lack.
+        """
+        batch, own = whole_batch(rows if interaction is None else interaction)
         kept = torch.rand(len(batch), rows.shape[1], generator=self.noise)[own] >= self.dropout_prob
         return rows.detach() * kept.to(rows.device)
 
