@@ -182,7 +182,7 @@ class _Total(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         ranks, parameters = ctx.ranks, ctx.parameters
         # what torch's DistributedDataParallel uses too: it runs when the whole backward pass is done
         engine: Any = torch.autograd.Variable._execution_engine
