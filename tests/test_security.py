@@ -77,6 +77,7 @@ MODULES = {
     "urllib.request",
     "tempfile.mktemp",
 }
+ALLOWED = {("launch.py", "socket.socket")}  # asks the system for a free port where --nproc asks for several processes
 NEEDED = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
 METHODS = {"extractall", "read_pickle", "to_pickle", "query", "eval_expression"}
 
@@ -97,7 +98,8 @@ def faults(path: Path) -> Iterator[str]:
             continue
         name = called(node)
         keywords = {word.arg: word.value for word in node.keywords}
-        if name in FORBIDDEN or name.rpartition(".")[2] in METHODS:
+        known = (path.name, name) in ALLOWED
+        if not known and (name in FORBIDDEN or name.rpartition(".")[2] in METHODS):
             yield f"{place} calls {name}"
         if name in NEEDED:
             word, value = NEEDED[name]
