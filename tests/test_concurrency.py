@@ -88,7 +88,7 @@ def test_eight_runs_at_once_are_what_they_are_alone(words: list[str], tmp_path: 
 
 
 def test_one_of_many_takes_over_a_dead_owners_lock(tmp_path: Path) -> None:
-    parties, rounds = 8, 10
+    parties, rounds = 8, 40
     begin, tried = barrier(parties), barrier(parties)
     won = multiprocessing.get_context("fork").Value("i", 0)
 
