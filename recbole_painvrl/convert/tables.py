@@ -53,7 +53,7 @@ def read_interactions(path: Path, separator: str = ",", ids: tuple[str, ...] = (
     checks |= {name: bool for name in LABELS if name in header}
     dtypes: dict[str, str | type] = {name: str for name in header if name not in NUMBERS}
     try:
-        table = _read(path, separator, dtypes | dict.fromkeys(ids, "int64"))
+        table = _read(path, separator, {name: kind for name, kind in dtypes.items() if name not in ids}, ids)
     except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(first_fault(path, separator, checks)) from error
     if table.empty:
@@ -63,15 +63,28 @@ def read_interactions(path: Path, separator: str = ",", ids: tuple[str, ...] = (
     return table
 
 
-def _read(path: Path, separator: str, dtypes: dict[str, str | type]) -> pd.DataFrame:
-    """Returns the whole table, parsed in pieces so that no text copy of a big file is held."""
+def _read(path: Path, separator: str, dtypes: dict[str, str | type], ids: tuple[str, ...]) -> pd.DataFrame:
+    """Returns the whole table, parsed in pieces so that no text copy of a big file is held.
+
+    What kind of numbers the ids are is left to pandas and looked at: told to read integers, it would read ``3.0`` too,
+    by way of floats, and round every large id of the piece in silence.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header would lose a field
         pieces = pd.read_csv(
             path, sep=separator, dtype=dtypes, index_col=False, keep_default_na=False, chunksize=ROWS_A_PIECE,
             encoding="utf-8-sig",
         )  # fmt: skip
-        return pd.concat(list(pieces), ignore_index=True)
+        table = pd.concat([_whole_ids(piece, ids) for piece in pieces], ignore_index=True)
+        return table.astype(dict.fromkeys(ids, "int64"), copy=False)
+
+
+def _whole_ids(piece: pd.DataFrame, ids: tuple[str, ...]) -> pd.DataFrame:
+    """Returns the piece if its ids were written as whole numbers that fit 64 bits; raises ValueError if not."""
+    odd = [name for name in ids if len(piece) and piece[name].dtype.kind != "i"]
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: not whole numbers")
+    return piece
 
 
 def _as_said(table: pd.DataFrame, checks: dict[str, Check]) -> bool:
@@ -97,7 +110,7 @@ def read_metadata(path: Path, key: str) -> pd.DataFrame:
     if key not in header:
         raise UserError(f"{path} line 1: column '{key}' is missing, found {', '.join(header)}.{nearest(key, header)}")
     try:
-        table = _read(path, ",", {name: "int64" if name == key else str for name in header})
+        table = _read(path, ",", {name: str for name in header if name != key}, (key,))
     except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise UserError(first_fault(path, ",", {key: is_id})) from error
     if (table[key] < 0).any():

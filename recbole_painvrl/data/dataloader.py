@@ -16,7 +16,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_painvrl.data.sampling import UnknownItems, uniform_negatives
+from recbole_painvrl.data.sampling import EverythingKnownError, UnknownItems, uniform_negatives
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import generator
 
@@ -70,7 +70,14 @@ class TrainLoader:
         self.unknown = self._unknown_items() if reject and self.n_negatives else None
 
     def _unknown_items(self) -> UnknownItems:
-        return UnknownItems(self.users, self.items, self.dataset.user_num, self.dataset.item_num)
+        try:
+            return UnknownItems(self.users, self.items, self.dataset.user_num, self.dataset.item_num)
+        except EverythingKnownError as error:
+            user = self.dataset.field2id_token[self.dataset.uid_field][error.user]
+            raise UserError(
+                f"dataset '{self.dataset.dataset_name}': user '{user}' has all {self.dataset.item_num - 1} items in "
+                "training, so that no negative is left; leave the user out, or use rec_loss: softmax"
+            ) from error
 
     def __len__(self) -> int:
         """Returns the number of batches of an epoch."""

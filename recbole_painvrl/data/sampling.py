@@ -26,6 +26,14 @@ def uniform_negatives(n_rows: int, n_negatives: int, n_items: int, generator: to
     return torch.randint(1, n_items, (n_rows, n_negatives), generator=generator)
 
 
+class EverythingKnownError(UserError):
+    """A user has every item; ``user`` is the internal id, which whoever knows the user's name puts in its place."""
+
+    def __init__(self, user: int, n_items: int) -> None:
+        super().__init__(f"user {user} (internal id) has all {n_items} items in training: no negative is left")
+        self.user = user
+
+
 class UnknownItems:
     """Uniform draws from the items that a user has no interaction with, exact and without trial and error.
 
@@ -39,7 +47,7 @@ class UnknownItems:
         n_items: I.
 
     Raises:
-        UserError: A user knows every item, so that no negative is left.
+        EverythingKnownError: A user knows every item, so that no negative is left.
     """
 
     def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
@@ -50,8 +58,7 @@ class UnknownItems:
         self.starts = torch.cumsum(known, 0) - known
         self.unknown = n_items - 1 - known
         if bool((self.unknown == 0).any()):
-            user = int(torch.nonzero(self.unknown == 0)[0])
-            raise UserError(f"user {user} (internal id) has all {n_items - 1} items in training: no negative is left")
+            raise EverythingKnownError(int(torch.nonzero(self.unknown == 0)[0]), n_items - 1)
         rank = torch.arange(len(pairs)) - self.starts[known_users] + 1
         self.keys = pairs - rank
 

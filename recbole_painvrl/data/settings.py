@@ -18,6 +18,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "number": {"field": None, "dimension": 8, "normalize": "l2"},
     "words": {"field": "words", "dimension": 128},
 }
+_MOST_DIMENSIONS = 2**16  # more is a slip of the finger that no memory would hold
 # Suffixes of a data folder that hold no features.
 _NO_FEATURES = {".inter", ".item", ".user", ".ids", ".link", ".kg", ".net", ".yaml"}
 
@@ -75,8 +76,9 @@ def _check_values(name: str, settings: Mapping[str, Any]) -> None:
         raise UserError(f"modalities.{name}.normalize: {kind!r} is {choices}")
     least = 2 if settings["source"] == "number" else 1
     dimension = settings.get("dimension", least)
-    if not isinstance(dimension, int) or isinstance(dimension, bool) or dimension < least:
-        raise UserError(f"modalities.{name}.dimension: {dimension!r} is not a whole number of at least {least}")
+    if not isinstance(dimension, int) or isinstance(dimension, bool) or not least <= dimension <= _MOST_DIMENSIONS:
+        most = f"at least {least} and at most {_MOST_DIMENSIONS}"
+        raise UserError(f"modalities.{name}.dimension: {dimension!r} is not a whole number of {most}")
     for key in ("field", "file"):
         if not isinstance(settings.get(key), (str, type(None))):
             raise UserError(f"modalities.{name}.{key}: {settings[key]!r} is not a name")

@@ -125,7 +125,10 @@ def _choice(name: str, text: str) -> Choice:
     options = _literal(text)
     if not isinstance(options, list | tuple) or not options:
         raise ValueError(f"'{text}' is no list of values")
-    plain = tuple(None if one == "None" else as_builtin(one, name) for one in options)
+    try:
+        plain = tuple(None if one == "None" else as_builtin(one, name) for one in options)
+    except UserError as error:
+        raise ValueError(f"'{text}' holds what no key can be ({error})") from error
     if any(one == other and type(one) is type(other) for i, one in enumerate(plain) for other in plain[:i]):
         raise ValueError(f"'{text}' names a value twice")
     return Choice(name, plain)

@@ -80,6 +80,13 @@ def test_columns_of_mmrec_that_are_called_like_ours(raw: Path, column: str) -> N
         assert "are both there" in refusal("mmrec", raw)
 
 
+@pytest.mark.parametrize("cell", ["3.0", "3e0", "True"])
+def test_ids_that_are_read_by_way_of_floats(raw: Path, cell: str) -> None:
+    """In the same column, 9007199254740993 would have become 9007199254740992."""
+    (raw / "interactions.csv").write_text(f"user,item\n0,9007199254740993\n1,{cell}\n")
+    assert f"line 3: column 'item' holds '{cell}'" in refusal("csv", raw)
+
+
 def test_a_folder_where_a_file_should_be(raw: Path) -> None:
     (raw / "baby.inter").mkdir()
     assert "baby.inter: cannot be read" in refusal("mmrec", raw)
@@ -167,6 +174,7 @@ def test_nothing_left_after_filtering(board: Board) -> None:
         ("numerical_features", None),
         ("discretization", {"rating": 3}),
         ("load_col", {"inter": ["user_id"]}),
+        ("modalities", {"parity": {"source": "number", "dimension": 10**12}}),
     ],
 )
 def test_keys_that_recbole_read_in_silence_or_crashed_by(board: Board, key: str, value: Any) -> None:
@@ -216,10 +224,24 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "given.yaml") == {"environment": "2001-99-99"}
 
 
-@pytest.mark.parametrize("values", ["[&a [*a]]", "[" * 2000, "[{[]: 1}]", "[0b_]"])
+@pytest.mark.parametrize("values", ["[&a [*a]]", "[" * 2000, "[{[]: 1}]", "[0b_]", "[1j]", "[b'x']"])
 def test_choices_that_are_no_values(values: str) -> None:
     with pytest.raises(UserError, match="space, line 1"):
         parse_space(f"x choice {values}", "space")
+
+
+def test_a_user_with_everything_is_called_by_name(board: Board) -> None:
+    """The loader of a loss that draws unknown items; RecBole's own sampler would come first in a whole run."""
+    from recbole_painvrl.data.dataloader import TrainLoader
+
+    path = board.folder / "board" / "board.train.inter"
+    rows = [f"u0\ti{item}\tu0-a\ta\n" for item in range(26)]
+    path.write_text(path.read_text() + "".join(rows))
+    keys = {"rec_loss": "bpr", "n_negatives": 1, "modalities": {}}
+    config = Config("PaInvRL", "board", config_dict=board.config(**keys))
+    part, *_ = MultimodalDataset(config).build()
+    with pytest.raises(UserError, match="dataset 'board': user 'u0' has all 26 items in training"):
+        TrainLoader(config, part)
 
 
 # method
