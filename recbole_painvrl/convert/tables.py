@@ -160,7 +160,9 @@ def is_id(text: str) -> bool:
 
 
 def is_number(text: str) -> bool:
-    """Says whether ``text`` is a finite number."""
+    """Says whether ``text`` is a finite number as tables write it, without Python's ``1_000``."""
+    if "_" in text or not text.isascii():
+        return False
     try:
         return math.isfinite(float(text))
     except ValueError:

@@ -135,7 +135,7 @@ def identify_environments(
         Labels, projections and history. Equal generators give equal answers on the CPU.
 
     Raises:
-        ValueError: There are fewer units than environments, or no feature column.
+        ValueError: There are fewer units than environments, no feature column, or scores too large to compare.
     """
     settings = settings or EnvironmentSettings()
     units = _units(groups, interactions)

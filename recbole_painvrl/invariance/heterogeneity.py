@@ -75,6 +75,9 @@ def find_heterogeneity(
 
     Returns:
         Directions above chance and the units' places.
+
+    Raises:
+        ValueError: The recommender's scores are so large that their squares overflow.
     """
     judges = draw_candidates(frozen.n_items, n_judges, generator, unit_of_row.device)
     model = ReferenceChoices(frozen, projection, judges)
@@ -186,14 +189,24 @@ def _directions(tables: Tensor, units: Tensor) -> tuple[Tensor, Tensor, float]:
         tables: [1 + S, n, D] scores of the real choices, then of each set of made-up ones.
         units: [n] unit of each row.
     """
-    white = whitener(torch.stack([table.T @ table for table in tables[1:]]).mean(dim=0))
+    white = whitener(_finite(torch.stack([table.T @ table for table in tables[1:]]).mean(dim=0)))
     sums = tables.new_zeros(len(tables), int(units.max()) + 1, tables.shape[2]).index_add_(1, units, tables)
-    moments = white @ (sums.mT @ sums) @ white.T
+    moments = _finite(white @ (sums.mT @ sums) @ white.T)
     total = moments[1:].sum(dim=0)
     expected = torch.cat([total[None] / SIMULATED, (total - moments[1:]) / (SIMULATED - 1)])
     values, vectors = torch.linalg.eigh(moments - expected)
     chance = max(float(values[1:, -1].max()), LEAST)
     return (vectors[0].flip(1).T @ white) * units.shape[0] ** 0.5, values[0].flip(0), chance
+
+
+def _finite(moments: Tensor) -> Tensor:
+    """Returns second moments of scores; a recommender that is sure of every choice has none that can be compared."""
+    if not bool(moments.isfinite().all()):
+        raise ValueError(
+            "the recommender's scores are too large to compare choices by; normalize the features, or set a larger "
+            "reg_weight or a smaller learning_rate."
+        )
+    return moments
 
 
 def whitener(moment: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def saved(draw: st.DrawFn, rows: int = N_ITEMS) -> bytes:
         rarely(st.just(shape), st.sampled_from([(rows,), (rows, 0), (0, 2), (1, 2), (rows + 1, 2), (2, 2, 2), ()]))
     )
     kind = draw(rarely(st.sampled_from(DTYPES[:4]), st.sampled_from(DTYPES), 6))
-    values = np.arange(int(np.prod(shape))).reshape(shape) % 7
+    values = np.asarray(np.arange(int(np.prod(shape))).reshape(shape) % 7)  # of shape (), % makes a plain number
     array = np.full(shape, 2.5) if draw(st.booleans()) else values  # constant columns are features too
     array = array.astype(kind)
     if array.dtype.kind == "f" and array.size:

@@ -87,6 +87,15 @@ def test_ids_that_are_read_by_way_of_floats(raw: Path, cell: str) -> None:
     assert f"line 3: column 'item' holds '{cell}'" in refusal("csv", raw)
 
 
+def test_a_number_as_only_python_writes_it(raw: Path) -> None:
+    """Taken for a number, it would have made a file that no reader of atomic files takes."""
+    WRITERS["mmrec"][1](raw)
+    head, *rows = (raw / "baby.inter").read_text().splitlines()
+    (raw / "baby.inter").write_text("\n".join([f"{head}\tplace", *(f"{row}\t1_000" for row in rows)]) + "\n")
+    convert("mmrec", raw, "made", raw.parent / "dataset")
+    assert "place:token" in (raw.parent / "dataset" / "made" / "made.train.inter").read_text().splitlines()[0]
+
+
 def test_a_folder_where_a_file_should_be(raw: Path) -> None:
     (raw / "baby.inter").mkdir()
     assert "baby.inter: cannot be read" in refusal("mmrec", raw)
@@ -264,3 +273,17 @@ def test_no_feature_column() -> None:
         identify_environments(frozen, rows, torch.zeros(2, 0), source)
     with pytest.raises(ValueError, match="no feature column"):
         generate_mask(frozen, rows, rows.users - 1, SoftmaxLoss(), source)
+
+
+def test_scores_whose_squares_overflow() -> None:
+    import torch
+
+    from recbole_painvrl.invariance import FrozenRecommender, Interactions, identify_environments
+
+    features = torch.tensor([[0.0, 0.0], [-2934.0, -10845.0], [-21788.0, -13986.0]])
+    taste = torch.tensor([[0.0, 0.0], [-857.0, 1101.0]])
+    frozen = FrozenRecommender(torch.zeros(2, 2), taste, torch.zeros(3, 2), features)
+    rows = Interactions(torch.ones(3, dtype=torch.long), torch.tensor([1, 1, 2]))
+    projection = torch.tensor([[370.0, 1457.0], [940.0, 775.0]])
+    with pytest.raises(ValueError, match="scores are too large"):
+        identify_environments(frozen, rows, projection, torch.Generator().manual_seed(0))
