@@ -278,7 +278,7 @@ def test_no_feature_column() -> None:
 def test_scores_whose_squares_overflow() -> None:
     import torch
 
-    from recbole_painvrl.invariance import FrozenRecommender, Interactions, identify_environments
+    from recbole_painvrl.invariance import EnvironmentSettings, FrozenRecommender, Interactions, identify_environments
 
     features = torch.tensor([[0.0, 0.0], [-2934.0, -10845.0], [-21788.0, -13986.0]])
     taste = torch.tensor([[0.0, 0.0], [-857.0, 1101.0]])
@@ -286,4 +286,4 @@ def test_scores_whose_squares_overflow() -> None:
     rows = Interactions(torch.ones(3, dtype=torch.long), torch.tensor([1, 1, 2]))
     projection = torch.tensor([[370.0, 1457.0], [940.0, 775.0]])
     with pytest.raises(ValueError, match="scores are too large"):
-        identify_environments(frozen, rows, projection, torch.Generator().manual_seed(0))
+        identify_environments(frozen, rows, projection, torch.Generator().manual_seed(0), None, EnvironmentSettings(2))
