@@ -16,9 +16,9 @@ INSTALL_REQUIRES = [
     "torch>=2.6",  # checkpoints are read with weights_only=True, its default from here on
     "numpy>=1.26",  # 1.26 and 2.4 are tested; the names that RecBole needs are put back
     "pandas>=2.2,<3",  # pandas 3 ignores in-place fills in silence; ours are repaired, stock RecBole beside us is not
-    "scipy>=1.11",  # 1.17 is tested; dok_matrix._update is put back
+    "scipy>=1.11.1",  # 1.17 is tested; dok_matrix._update is put back; 1.11.0 was withdrawn
     "scikit-learn>=1.3",  # clusters and encoders; a dependency of RecBole anyway
-    "pyyaml>=5.3",  # likewise
+    "pyyaml>=6.0",  # likewise; the first with wheels for Python 3.11
 ]
 EXTRAS_REQUIRE = {
     # RecBole pins ray<=2.6.3; that ray uses np.bool8 (gone in numpy 2), pkg_resources (gone in setuptools 82), and the

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .families import Family, free_projections, scaled_projections
 from .frozen import FrozenRecommender
-from .heterogeneity import Heterogeneity, find_heterogeneity
+from .heterogeneity import TOO_LARGE, Heterogeneity, find_heterogeneity
 from .likelihood import row_evidence
 from .losses import SoftmaxLoss
 from .partition import clusters, slices
@@ -162,7 +162,10 @@ def identify_environments(
         family = free_projections(frozen, projection, settings.n_environments)
     search = _Search(frozen, interactions, family, units, generator, settings)
     history = search.run(found, callback or (lambda _row: None))
-    return Environments(search.rows, family.projections(), history, found)
+    projections = family.projections()
+    if not bool(projections.isfinite().all()):
+        raise ValueError(TOO_LARGE)
+    return Environments(search.rows, projections, history, found)
 
 
 def _most(settings: EnvironmentSettings, units: tuple[Tensor, int], interactions: Interactions) -> int:

@@ -25,6 +25,10 @@ from .sampling import Interactions, draw_candidates
 CELLS = 20_000_000  # numbers a table of scores may hold: 80 MB in single precision
 SIMULATED = 4  # choices that the recommender makes up for each real one
 LEAST = 1e-3  # excess below which a direction is none, whatever chance gives
+TOO_LARGE = (
+    "the recommender's scores are too large to compare choices by; normalize the features, or set a larger reg_weight "
+    "or a smaller learning_rate."
+)
 RIDGE = 0.1  # share of the mean information added to every column, so that idle columns cannot lead
 
 
@@ -202,10 +206,7 @@ def _directions(tables: Tensor, units: Tensor) -> tuple[Tensor, Tensor, float]:
 def _finite(moments: Tensor) -> Tensor:
     """Returns second moments of scores; a recommender that is sure of every choice has none that can be compared."""
     if not bool(moments.isfinite().all()):
-        raise ValueError(
-            "the recommender's scores are too large to compare choices by; normalize the features, or set a larger "
-            "reg_weight or a smaller learning_rate."
-        )
+        raise ValueError(TOO_LARGE)
     return moments
 
 

@@ -129,6 +129,8 @@ def _choice(name: str, text: str) -> Choice:
         plain = tuple(None if one == "None" else as_builtin(one, name) for one in options)
     except UserError as error:
         raise ValueError(f"'{text}' holds what no key can be ({error})") from error
+    if any(isinstance(one, float) and not math.isfinite(one) for one in plain):
+        raise ValueError(f"'{text}' holds a number that is not finite")
     if any(one == other and type(one) is type(other) for i, one in enumerate(plain) for other in plain[:i]):
         raise ValueError(f"'{text}' names a value twice")
     return Choice(name, plain)

@@ -233,7 +233,7 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "given.yaml") == {"environment": "2001-99-99"}
 
 
-@pytest.mark.parametrize("values", ["[&a [*a]]", "[" * 2000, "[{[]: 1}]", "[0b_]", "[1j]", "[b'x']"])
+@pytest.mark.parametrize("values", ["[&a [*a]]", "[" * 2000, "[{[]: 1}]", "[0b_]", "[1j]", "[b'x']", "[.nan, .nan]"])
 def test_choices_that_are_no_values(values: str) -> None:
     with pytest.raises(UserError, match="space, line 1"):
         parse_space(f"x choice {values}", "space")
@@ -275,7 +275,8 @@ def test_no_feature_column() -> None:
         generate_mask(frozen, rows, rows.users - 1, SoftmaxLoss(), source)
 
 
-def test_scores_whose_squares_overflow() -> None:
+@pytest.mark.parametrize(("method", "scale"), [("spectral", 1.0), ("clustering", 1e34)])
+def test_scores_whose_squares_overflow(method: str, scale: float) -> None:
     import torch
 
     from recbole_painvrl.invariance import EnvironmentSettings, FrozenRecommender, Interactions, identify_environments
@@ -284,6 +285,6 @@ def test_scores_whose_squares_overflow() -> None:
     taste = torch.tensor([[0.0, 0.0], [-857.0, 1101.0]])
     frozen = FrozenRecommender(torch.zeros(2, 2), taste, torch.zeros(3, 2), features)
     rows = Interactions(torch.ones(3, dtype=torch.long), torch.tensor([1, 1, 2]))
-    projection = torch.tensor([[370.0, 1457.0], [940.0, 775.0]])
+    projection = scale * torch.tensor([[370.0, 1457.0], [940.0, 775.0]])
     with pytest.raises(ValueError, match="scores are too large"):
-        identify_environments(frozen, rows, projection, torch.Generator().manual_seed(0), None, EnvironmentSettings(2))
+        identify_environments(frozen, rows, projection, torch.Generator(), None, EnvironmentSettings(2, method))
