@@ -50,7 +50,11 @@ class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line, like every other mistake of a user."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises the complaint."""
+        """Turns argparse's complaint into an error of this package.
+
+        Raises:
+            UserError: Always.
+        """
         raise UserError(f"{message}; see {self.prog} --help")
 
 

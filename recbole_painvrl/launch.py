@@ -57,7 +57,11 @@ class Layout:
         return max(self.nproc, self.world_size)
 
     def check(self) -> None:
-        """Raises a UserError if the numbers contradict each other."""
+        """Makes sure that the numbers do not contradict each other.
+
+        Raises:
+            UserError: They do; the message names the options.
+        """
         if self.nproc < 1 or not 0 <= self.group_offset <= self.size - self.nproc:
             raise UserError(
                 f"--nproc={self.nproc} from --group_offset={self.group_offset} on is not within "

@@ -144,6 +144,9 @@ def to_continue(
     """Returns the configuration of the interrupted run in ``folder``; arguments and errors are those of :func:`resume`.
 
     ``place`` says which of several processes this one is, in RecBole's keys.
+
+    Raises:
+        UserError: There is no run to continue, or an argument would change its numbers.
     """
     run = RunFolder(folder)
     if not run.started:

@@ -43,7 +43,11 @@ def check(raw: RawData, options: Options) -> dict[str, np.ndarray]:
 
 
 def check_row_counts(raw: RawData) -> None:
-    """Refuses feature matrices whose number of rows differs between them or from the stated number of items."""
+    """Refuses feature matrices whose number of rows differs between them or from the stated number of items.
+
+    Raises:
+        UserError: They do; the message names the files and their rows.
+    """
     counts = {feature.origin: feature.values.shape[0] for feature in raw.features.values()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{origin} has {count}" for origin, count in counts.items())
@@ -83,7 +87,11 @@ def _check_named(items: np.ndarray, n_items: int | None, origin: str, why: str) 
 
 
 def check_pairs(splits: dict[str, Split]) -> None:
-    """Refuses a pair that is twice in a split or in two splits; further test sets may share pairs with each other."""
+    """Refuses a pair that is twice in a split or in two splits; further test sets may share pairs with each other.
+
+    Raises:
+        UserError: There is one; the message names user, item and both places.
+    """
     keys = _pair_keys(splits)
     for name, split in splits.items():
         _, first, counts = np.unique(keys[name], return_index=True, return_counts=True)
@@ -115,7 +123,11 @@ def _pair(split: Split, row: int) -> str:
 
 
 def check_label_order(raw: RawData, options: Options) -> None:
-    """Refuses a known set whose validation and test are exchanged; elsewhere more validation than test is remarked."""
+    """Refuses a known set whose validation and test are exchanged; elsewhere more validation than test is remarked.
+
+    Raises:
+        UserError: They are, and no option says what to do about it.
+    """
     if not set(FIRST_SPLITS) <= set(raw.splits):
         return
     n_valid, n_test = len(raw.splits["valid"].table), len(raw.splits["test"].table)
@@ -130,7 +142,11 @@ def check_label_order(raw: RawData, options: Options) -> None:
 
 
 def check_columns(raw: RawData) -> None:
-    """Refuses a column that is in two tables, or has the name of a column of our own."""
+    """Refuses a column that is in two tables, or has the name of a column of our own.
+
+    Raises:
+        UserError: There is one; the message names both owners.
+    """
     if raw.words is not None and "words" in raw.features:
         raise UserError(f"{raw.features['words'].origin} and {raw.words.origin} are both modality 'words': rename one")
     owners = {"user_id": "the written user column", "item_id": "the written item column"}

@@ -17,7 +17,11 @@ LABEL = "x_label"
 
 
 def read(folder: Path, options: Options) -> RawData:
-    """Returns the data of an MMRec folder; as in MMRec the number of items is the largest id + 1 unless told."""
+    """Returns the data of an MMRec folder; as in MMRec the number of items is the largest id + 1 unless told.
+
+    Raises:
+        UserError: A file is missing or damaged, a column is there twice, or a row is of no split.
+    """
     path = _interaction_file(folder)
     table = read_interactions(path, "\t", (*IDS, LABEL))
     twice = [f"{old} and {new}" for old, new in IDS.items() if new in table]

@@ -26,7 +26,11 @@ EXPECTED = (
 
 
 def read(folder: Path, options: Options) -> RawData:
-    """Returns the data of a folder of MMSSL, LATTICE, MICRO or DiffMM."""
+    """Returns the data of a folder of MMSSL, LATTICE, MICRO or DiffMM.
+
+    Raises:
+        UserError: A file is missing or damaged, or the folder is of two kinds at once.
+    """
     inner = _inner_folder(folder, options.core)
     has_json = any((inner / name).exists() for name in JSON_FILES.values())
     has_matrices = any((inner / name).exists() for name in MATRIX_FILES.values())

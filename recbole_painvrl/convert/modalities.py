@@ -63,7 +63,11 @@ def load_feature(path: Path) -> Feature:
 
 
 def as_feature(values: np.ndarray, path: Path) -> Feature:
-    """Returns ``values`` [I, D] as a feature, checked to be a matrix of real numbers that is not empty."""
+    """Returns ``values`` [I, D] as a feature, checked to be a matrix of real numbers that is not empty.
+
+    Raises:
+        UserError: It is not; the message names the file, its type and shape.
+    """
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise UserError(f"{path}: expected a matrix (items, width) of numbers, found {values.dtype} {values.shape}")
     if not values.size:

@@ -85,7 +85,11 @@ class Items:
 
     @cached_property
     def header(self) -> dict[str, str]:
-        """Columns of the file of item metadata, which is checked at the first look."""
+        """Columns of the file of item metadata, which is checked at the first look.
+
+        Raises:
+            UserError: The file cannot be read, or has no column of items.
+        """
         header = read_header(self.path, self.form)
         check_rows(self.path, self.form, len(header))
         if self.id_field not in header:

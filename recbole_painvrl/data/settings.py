@@ -86,7 +86,11 @@ def _check_values(name: str, settings: Mapping[str, Any]) -> None:
 
 
 def check_inside(name: str, file: str | None) -> None:
-    """Refuses a file of a modality that is not in the data folder, on whichever system its path was written."""
+    """Refuses a file of a modality that is not in the data folder, on whichever system its path was written.
+
+    Raises:
+        UserError: Its path leads out of the folder.
+    """
     path = PureWindowsPath(file or "inside")  # which knows both kinds of slashes
     if path.anchor or ".." in path.parts:
         raise UserError(f"modalities.{name}.file: {file!r} is not in the data folder; put the file there")

@@ -47,7 +47,11 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The complete configuration."""
+        """The complete configuration.
+
+        Raises:
+            UserError: Its file is missing or damaged.
+        """
         file = self.path / "config.yaml"
         try:
             return yaml.safe_load(file.read_text(encoding="utf-8")) or {}

@@ -154,7 +154,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Simulates as the parsed ``arguments`` say and prints what was written."""
+    """Simulates as the parsed ``arguments`` say and prints what was written.
+
+    Raises:
+        UserError: An argument is missing or cannot be used.
+    """
     given = {constant.name: getattr(arguments, constant.name) for constant in fields(Recipe)}
     constants = {key: value for key, value in given.items() if value is not None}
     if (arguments.recipe is None) == (arguments.scale is None):

@@ -277,7 +277,11 @@ def progress(title: str, total: int, show: bool, also: Callable[[], None]) -> It
 
 
 def check_finite(title: str, row: Mapping[str, Any]) -> None:
-    """Raises a UserError if a risk of a step's row is not a number or infinite; an angle may have no value."""
+    """Makes sure that the risks of a step's row are finite numbers; an angle may have no value.
+
+    Raises:
+        UserError: One is not; the message names round, step and risk.
+    """
     values = {name: row[name] for name in ("objective", "erm", "irm") if row.get(name) is not None}
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:

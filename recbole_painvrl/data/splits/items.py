@@ -12,7 +12,11 @@ from recbole_painvrl.errors import UserError
 
 
 def draw_items(n_items: int, share: float, random: np.random.Generator) -> NDArray[Any]:
-    """Draws ``share`` of the items, bool [I], at least one and not all."""
+    """Draws ``share`` of the items, bool [I], at least one and not all.
+
+    Raises:
+        UserError: There are fewer than two items.
+    """
     if n_items < 2:
         raise UserError(f"ood_split: {n_items} item cannot be parted into known and new ones")
     number = min(max(1, round(share * n_items)), n_items - 1)
