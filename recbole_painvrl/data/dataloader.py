@@ -118,9 +118,20 @@ def _batch_size(config: Mapping[str, Any]) -> int:
     size = config["train_batch_size"]
     if not isinstance(size, int) or size < 1:
         raise UserError(f"train_batch_size: {size!r} is not a positive number of interactions")
-    if (config["train_neg_sample_args"] or {}).get("dynamic"):
-        raise UserError("train_neg_sample_args: dynamic negatives are for RecBole's own models; remove the key dynamic")
+    _check_negatives(config["train_neg_sample_args"] or {})
     return size
+
+
+def _check_negatives(given: Mapping[str, Any]) -> None:
+    """Refuses the negatives of RecBole's own sampler, which this loader does not use."""
+    if given.get("dynamic"):
+        raise UserError("train_neg_sample_args: dynamic negatives are for RecBole's own models; remove the key dynamic")
+    distribution, number = given.get("distribution", "uniform"), given.get("sample_num", 1)
+    if distribution != "none" and (distribution != "uniform" or number != 1):  # none is how RecBole writes ~
+        raise UserError(
+            f"train_neg_sample_args: {number} of distribution {distribution} are for RecBole's own models; the models "
+            "of this package draw uniform ones, as many as n_negatives says"
+        )
 
 
 def _batch_by(config: Mapping[str, Any]) -> str:
