@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from recbole_painvrl.model.loss.scores import matching_tables
 from recbole_painvrl.model.sparse import distinct_pairs, row_sums
 from recbole_painvrl.model.sparse_map import SparseMap, entry_products
 
@@ -48,6 +49,7 @@ class Edges(SparseMap):
     def products(self, targets: Tensor, sources: Tensor) -> Tensor:
         """Returns the inner product [Z] of the two ends of each edge, of vectors [T, d] and [S, d]."""
         pattern = (self.crow, self.column, self.flipped_crow, self.flipped_column, self.order)
+        targets, sources = matching_tables(targets, sources)  # one of them may come from a product in half precision
         with torch.autocast(targets.device.type, enabled=False):
             return _Products.apply(targets, sources, *pattern)
 

@@ -53,9 +53,10 @@ class SparseMap(nn.Module):
             value: Other entries [Z] at the same places, differentiable; None takes the stored ones.
         """
         value = self.value if value is None else value
+        dtype = torch.promote_types(table.dtype, torch.float32)  # the derivative by the entries knows no half precision
         with torch.autocast(table.device.type, enabled=False):
             pattern = (self.crow, self.column, self.flipped_crow, self.flipped_column, self.order)
-            return _Product.apply(table, value.to(table.dtype), *pattern)
+            return _Product.apply(table.to(dtype), value.to(dtype), *pattern)
 
     def to_dense(self) -> Tensor:
         """Returns the matrix [R, C], for small ones."""
