@@ -29,7 +29,8 @@ EXTRAS_REQUIRE = {
     "report": ["matplotlib>=3.8"],
     # setuptools builds a wheel without the package wheel from there on; another mypy may judge otherwise than this one.
     # hypothesis makes the input of tests/fuzz; derandomized cases may differ between versions, and all must end well.
-    "test": ["pytest>=7", "setuptools>=70.1", "mypy>=2.4,<2.5", "hypothesis>=6.100"],
+    # coverage follows the processes that tests start from 7.10 on
+    "test": ["pytest>=7", "setuptools>=70.1", "mypy>=2.4,<2.5", "hypothesis>=6.100", "coverage>=7.10"],
 }
 
 setup(

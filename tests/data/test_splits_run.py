@@ -16,7 +16,9 @@ from recbole_painvrl import cli
 from recbole_painvrl.config import Config
 from recbole_painvrl.config_keys import RECBOLE_EXAMPLES
 from recbole_painvrl.data.dataset import GeneralDataset, MultimodalDataset
+from recbole_painvrl.data.splits import command, save
 from recbole_painvrl.data.splits.command import parse_settings, split_dataset
+from recbole_painvrl.data.splits.save import save_split, split_name
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import run_recbole_painvrl
 from recbole_painvrl.utils import create_dataset, data_preparation, further_test_loaders, further_validation_loaders
@@ -170,3 +172,83 @@ def test_without_the_key_nothing_changes(timed: tuple[str, Path], load: Callable
         parts = dataset.build()
         assert dataset.ood_split is None and dataset.further_tests == {} and sum(map(len, parts)) == 600
         assert parts[0].inter_feat.columns == ["user_id", "item_id"]
+
+
+# what cannot be written
+
+
+def cold_split(board: Board) -> Any:
+    config = board.config(benchmark_filename=READY, ood_split={"kind": "cold_items"})
+    dataset = create_dataset(Config("BPR", board.name, config_dict={"use_gpu": False, **config}))
+    dataset.build()
+    return dataset.ood_split
+
+
+def test_a_split_that_cannot_be_saved_is_told(board: Board, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"board-cold_items-\w+: cannot be written \(.+\); choose another output_dir"):
+        save_split(cold_split(board), tmp_path / "file")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_another_run_may_save_the_same_split_meanwhile(
+    board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    split, parent = cold_split(board), tmp_path / "splits"
+    parent.mkdir()
+
+    def write(split: Any, partial: Path, name: str) -> None:
+        (partial / "sets").write_text("ours")
+        if first:
+            (parent / split_name(split)).mkdir()
+            (parent / split_name(split) / "sets").write_text("theirs")
+        else:
+            raise UserError("row 3 is at fault")
+
+    monkeypatch.setattr(save, "write_sets", write)
+    if first:
+        assert (save_split(split, parent) / "sets").read_text() == "theirs"
+    else:
+        with pytest.raises(UserError, match="row 3"):
+            save_split(split, parent)
+        assert not list(parent.iterdir())
+
+
+def test_the_command_tells_what_it_cannot_write(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"benchmark_filename": json.dumps(READY), "data_path": str(board.folder)}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command, "write_sets", full)
+    with pytest.raises(UserError, match=r"other: cannot be written \(No space left on device\)"):
+        split_dataset(board.name, "other", {"kind": "cold_items"}, keys)
+    assert not (board.folder / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a/b", "is no plain name"), ("board", "is the data set that is split"), ("taken", "exists already")],
+)
+def test_names_that_cannot_be_given(name: str, message: str, board: Board) -> None:
+    (board.folder / "taken").mkdir()
+    with pytest.raises(UserError, match=message):
+        split_dataset(board.name, name, {"kind": "cold_items"}, {"data_path": str(board.folder)})
+
+
+def test_matrices_are_copied_where_they_cannot_be_linked(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"benchmark_filename": json.dumps(READY), "data_path": str(board.folder)}
+    np.save(board.folder / board.name / "seen.npy", np.eye(3, dtype=np.float32))
+
+    def another_disk(*_: Any) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(command.os, "link", another_disk)
+    keys["modalities"] = json.dumps({"visual": {"file": "seen.npy"}})
+    split_dataset(board.name, "other", {"kind": "cold_items"}, keys)
+    assert np.array_equal(np.load(board.folder / "other" / "seen.npy"), np.eye(3))
+
+
+def test_options_that_are_no_yaml_are_refused() -> None:
+    with pytest.raises(UserError, match=r"--share: cannot read '\[1'"):
+        parse_settings("cold_items", {"share": "[1"}, None)

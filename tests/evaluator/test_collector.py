@@ -10,7 +10,7 @@ from recbole.evaluator.collector import Collector as StockCollector
 
 from recbole_painvrl.config import Config
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.evaluator.collector import RunCollector, hits_and_positives
+from recbole_painvrl.evaluator.collector import RunCollector, hits_and_positives, side_by_side
 from recbole_painvrl.evaluator.per_user import per_user_values
 
 USERS, ITEMS = 23, 40
@@ -97,3 +97,19 @@ def test_a_list_longer_than_the_items_is_refused() -> None:
     collector = RunCollector(config(topk=[ITEMS + 1], valid_metric=f"Recall@{ITEMS + 1}"))
     with pytest.raises(UserError, match="topk: 41 is more than the data set's 39 items"):
         filled(collector, seed=8)
+
+
+def test_parts_of_several_processes_are_those_of_one() -> None:
+    """The rows of positives are counted within a part; a process without users has nothing."""
+    whole = filled(RunCollector(config()), 3)
+    parts = []
+    for wanted in (range(2), range(2, 4), range(4, 5)):
+        collector = RunCollector(config())
+        for batch in (batch for number, batch in enumerate(batches(3)) if number in wanted):
+            collector.eval_batch_collect(*batch)
+        parts.append(dict(collector.get_data_struct()._data_dict))
+    joined = side_by_side([*parts[:2], {}, parts[2]])
+    expected = dict(whole._data_dict)
+    assert joined.keys() == expected.keys()
+    for key, values in expected.items():
+        assert torch.equal(joined[key], values), key
