@@ -1,0 +1,308 @@
+"""The parts of the method on tables small enough to be worked out the long way, by autograd, NumPy or SciPy."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from recbole_painvrl.invariance import (
+    FrozenRecommender,
+    Interactions,
+    SoftmaxLoss,
+    UltraGCNLoss,
+    correlated_groups,
+    likelihood,
+)
+from recbole_painvrl.invariance.basis import (
+    BasisSettings,
+    _angles,
+    _inverse_covariance,
+    _jacobi,
+    _rounds,
+    diagonalizer,
+    moments,
+)
+from recbole_painvrl.invariance.control import _disagreement, _order
+from recbole_painvrl.invariance.families import free_projections, scaled_projections
+from recbole_painvrl.invariance.frozen import score_unit
+from recbole_painvrl.invariance.groups import modality_groups
+from recbole_painvrl.invariance.partition import clusters, slices
+
+USERS = torch.tensor([1, 2, 3, 4, 5, 1, 2, 3, 4])
+ITEMS = torch.tensor([1, 2, 3, 4, 1, 2, 3, 5, 5])
+LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+
+def tables(dtype: torch.dtype = torch.float64) -> FrozenRecommender:
+    """5 users, 5 items, identity and content parts of 2, 3 columns."""
+    source = torch.Generator().manual_seed(3)
+    shapes = [(6, 2), (6, 2), (6, 2), (6, 3)]
+    return FrozenRecommender(*(torch.randn(*shape, generator=source).to(dtype) for shape in shapes))
+
+
+def projection() -> Tensor:
+    return torch.randn(2, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+
+def dense_scores(frozen: FrozenRecommender, weights: Tensor) -> Tensor:
+    return frozen.user_id @ frozen.item_id.T + frozen.user_feature @ (frozen.features @ weights.T).T
+
+
+# basis
+
+
+@pytest.mark.parametrize("chunk", [2, 1024])
+def test_moments_are_those_of_gradients_by_autograd(chunk: int) -> None:
+    frozen, start = tables(), projection()
+    settings = BasisSettings(n_candidates=None, chunk=chunk, ridge=0.3)
+    pairs, source = Interactions(USERS, ITEMS), torch.Generator().manual_seed(0)
+    disagreement, usage = moments(frozen, pairs, LABELS, start, SoftmaxLoss(), source, settings)
+
+    users = frozen.user_feature[1:].numpy()
+    second = users.T @ users / len(users)
+    values, vectors = np.linalg.eigh(second)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    isotropic = frozen.user_feature.numpy() @ np.linalg.inv(root)
+
+    rows = []  # each row's gradient in an isotropic user table, [k, D]
+    for user, item in zip(USERS.tolist(), ITEMS.tolist(), strict=True):
+        weights = start.clone().requires_grad_()
+        scores = dense_scores(frozen, weights)[user, 1:]
+        (torch.logsumexp(scores, dim=0) - scores[item - 1]).backward()
+        own = frozen.user_feature[user].numpy()
+        pull = own @ weights.grad.numpy() / (own @ own)
+        rows.append(np.outer(isotropic[user], pull))
+    stacked, groups = np.stack(rows), [(label == LABELS).numpy() for label in range(3)]
+    means = np.stack([stacked[group].mean(axis=0) for group in groups])
+    away = (means - means.mean(axis=0)).reshape(-1, 3)
+    noise = sum(sum(one.T @ one for one in stacked[group]) / group.sum() ** 2 for group in groups)
+    features = frozen.features[1:].numpy()
+    covariance = np.cov(features.T, bias=True)
+    inverse = np.linalg.inv(covariance + 0.3 * np.diag(covariance).mean() * np.eye(3))
+    expected = inverse @ (away.T @ away - (1 - 1 / 3) * noise) @ inverse
+    np.testing.assert_allclose(disagreement.numpy(), expected, rtol=1e-6)
+    used = root @ start.numpy()
+    np.testing.assert_allclose(usage.numpy(), used.T @ used, rtol=1e-9)
+
+
+def test_users_without_any_content_leave_moments_finite() -> None:
+    frozen = tables()
+    empty = FrozenRecommender(frozen.user_id, torch.zeros(6, 2).double(), frozen.item_id, frozen.features)
+    source, settings = torch.Generator().manual_seed(0), BasisSettings(n_candidates=None)
+    found = moments(empty, Interactions(USERS, ITEMS), LABELS, projection(), SoftmaxLoss(), source, settings)
+    assert all(bool(part.isfinite().all()) for part in found)
+
+
+def test_the_ridge_is_relative_to_the_features_variance() -> None:
+    features = tables().features[1:]
+    plain, small = _inverse_covariance(features, 0.3), _inverse_covariance(1e-3 * features, 0.3)
+    torch.testing.assert_close(small, 1e6 * plain)
+    assert bool(_inverse_covariance(torch.ones(4, 2), 0.1).isfinite().all())
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_every_pair_of_axes_meets_once_in_rounds_of_disjoint_pairs(count: int) -> None:
+    rounds = _rounds(count)
+    met = [(int(p), int(q)) for first, second in rounds for p, q in zip(first, second, strict=True)]
+    assert sorted(met) == list(itertools.combinations(range(count), 2))
+    for first, second in rounds:
+        seats = [*first.tolist(), *second.tolist()]
+        assert len(set(seats)) == len(seats)
+    assert len(rounds) <= count
+
+
+def off_diagonal(matrices: np.ndarray) -> float:
+    return float(sum(np.square(one).sum() - np.square(np.diag(one)).sum() for one in matrices))
+
+
+def test_the_angle_is_the_best_one_for_matrices_that_share_no_axes() -> None:
+    draw = np.random.default_rng(0)
+    matrices = draw.normal(size=(4, 2, 2))
+    matrices += matrices.transpose(0, 2, 1)
+    sine, cosine = (float(one[0]) for one in _angles(matrices, np.array([0]), np.array([1])))
+
+    def left(angle: float) -> float:
+        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        return off_diagonal(turn.T @ matrices @ turn)
+
+    found = left(math.atan2(sine, cosine))
+    assert found <= min(left(angle) for angle in np.linspace(-math.pi, math.pi, 10_001)) + 1e-9
+    assert found < 0.9 * off_diagonal(matrices)
+
+
+def test_jacobi_ends_where_no_pair_has_to_be_turned() -> None:
+    draw = np.random.default_rng(1)
+    matrices = draw.normal(size=(3, 7, 7))
+    matrices += matrices.transpose(0, 2, 1)
+    axes = _jacobi(matrices.copy())
+    np.testing.assert_allclose(axes.T @ axes, np.eye(7), atol=1e-12)
+    turned = axes.T @ matrices @ axes
+    for p, q in _rounds(7):
+        assert np.abs(_angles(turned, p, q)[0]).max() < 1e-6
+    assert off_diagonal(turned) < off_diagonal(matrices)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_matrices_count_equally_whatever_their_size(factor: float) -> None:
+    draw = np.random.default_rng(2)
+    pair = [one + one.T for one in draw.normal(size=(2, 5, 5))]
+    np.testing.assert_allclose(diagonalizer([factor * pair[0], pair[1]], 5), diagonalizer(pair, 5), atol=1e-6)
+
+
+def test_directions_that_only_their_size_tells_apart_are_turned() -> None:
+    """The first two directions weigh the same in the sum: only turning finds them; no sign of a weight matters."""
+    axes = np.linalg.qr(np.random.default_rng(3).normal(size=(6, 6)))[0]
+    first, second = np.array([-2.0, -1, 0.1, 0, 0, 0]), np.array([-1.0, -2, 0, 0.1, 0, 0])
+    found = diagonalizer([(axes * first) @ axes.T, (axes * second) @ axes.T], 2)
+    np.testing.assert_allclose(np.sort(np.abs(found[:, :2].T @ axes[:, :2]), axis=1)[:, -1], 1, atol=1e-9)
+    largest = found[np.abs(found).argmax(axis=0), np.arange(6)]
+    assert (largest > 0).all()
+    np.testing.assert_allclose(found.T @ found, np.eye(6), atol=1e-9)
+
+
+# control, groups, partition
+
+
+@pytest.mark.parametrize("sizes", [[2, 1, 3, 1, 1], [1, 1, 1, 1, 1]])
+def test_disagreement_by_hand(sizes: list[int]) -> None:
+    draw = np.random.default_rng(0)
+    rows = [draw.normal(size=(size, 2)) for size in sizes]
+    labels = [0, 2, 1, 2, 0]
+    sums = torch.tensor(np.stack([one.sum(axis=0) for one in rows]))
+    together, whole = np.concatenate(rows), 0.0
+    for label in range(3):
+        own = np.concatenate([one for one, of in zip(rows, labels, strict=True) if of == label])
+        whole += len(own) * np.square(own.mean(axis=0) - together.mean(axis=0)).sum()
+    found = _disagreement(sums, torch.tensor(sizes), torch.tensor(labels))
+    assert found == pytest.approx(whole / (2 * 2), rel=1e-12)
+    alone = _disagreement(sums[:2], torch.tensor(sizes[:2]), torch.zeros(2, dtype=torch.long))
+    assert alone == pytest.approx(0.0, abs=1e-12)
+
+
+def test_two_environments_of_one_column_are_counted_once() -> None:
+    """Means 1 and -2 of two rows and one: the common mean is 0, the distance 2 x 1 + 1 x 4."""
+    found = _disagreement(torch.tensor([[2.0], [-2.0]]), torch.tensor([2, 1]), torch.tensor([0, 1]))
+    assert found == pytest.approx(6.0)
+
+
+def test_orders_are_drawn_from_the_given_generator() -> None:
+    labels, state = torch.arange(50), torch.get_rng_state()
+    first, again = (_order(labels, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(first.sort().values, labels) and not torch.equal(first, labels)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("n_groups", [2, 3, 4])
+def test_groups_are_those_of_average_linkage_on_correlations(seed: int, n_groups: int) -> None:
+    draw = np.random.default_rng(seed)
+    features = draw.normal(size=(7, 9)) * draw.uniform(0.1, 10, 9) + draw.uniform(-20, 20, 9)
+    features[0] = 1e6  # padding
+    distance = 1 - np.abs(np.corrcoef(features[1:].T))
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(np.clip(distance, 0, 1), checks=False), method="average")
+    expected = fcluster(tree, n_groups, criterion="maxclust")
+    found = correlated_groups(torch.tensor(features), [(0, 9)], n_groups).numpy()
+    assert found.dtype == np.int64 and found.max() == len(set(found.tolist())) - 1
+    together = found[:, None] == found[None, :]
+    assert np.array_equal(together, expected[:, None] == expected[None, :])
+
+
+def test_as_many_groups_as_columns_keep_their_order() -> None:
+    features = torch.tensor(np.random.default_rng(0).normal(size=(8, 5)))
+    assert correlated_groups(features, [(0, 5)], 5).tolist() == [0, 1, 2, 3, 4]
+    assert correlated_groups(features, [(0, 5)], 1).tolist() == [0] * 5
+    assert modality_groups([(0, 2), (2, 3), (3, 7)]).tolist() == [0, 0, 1, 2, 2, 2, 2]
+
+
+def weighted_means(places: Tensor, weights: Tensor, labels: Tensor, number: int) -> Tensor:
+    own = [labels == label for label in range(number)]
+    return torch.stack([(weights[one, None] * places[one]).sum(0) / weights[one].sum() for one in own])
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+def test_clusters_end_where_every_point_is_nearest_to_its_own_weighted_mean(scale: float) -> None:
+    source = torch.Generator().manual_seed(0)
+    places = torch.randn(60, 2, generator=source, dtype=torch.float64)
+    weights = scale * torch.randint(1, 30, (60,), generator=source).double()
+    labels = clusters(places, weights, 4, rounds=200)
+    means = weighted_means(places, weights, labels, 4)
+    assert torch.equal(torch.cdist(places, means).argmin(dim=1), labels)
+    assert labels.unique().numel() == 4
+
+
+def test_one_round_of_clusters_is_one_assignment_to_the_slices_means() -> None:
+    source = torch.Generator().manual_seed(1)
+    places = torch.randn(40, 2, generator=source)
+    weights = torch.randint(1, 30, (40,), generator=source).float()
+    start = slices(places[:, 0], weights, 3)
+    expected = torch.cdist(places, weighted_means(places, weights, start, 3)).argmin(dim=1)
+    assert not torch.equal(expected, start)
+    assert torch.equal(clusters(places, weights, 3, rounds=1), expected)
+
+
+# families, likelihood, losses
+
+
+def test_every_environment_starts_from_the_given_projection() -> None:
+    frozen, start = tables(), projection()
+    family = free_projections(frozen, start, 3)
+    assert family.parameters.shape == (3, 2, 3)
+    torch.testing.assert_close(family.projections(), start.expand(3, -1, -1))
+    assert score_unit(frozen) != pytest.approx(1.0)
+    with torch.no_grad():
+        family.parameters[0] += 1.0
+    torch.testing.assert_close(family.projections()[0], start + score_unit(frozen))
+    torch.testing.assert_close(family.projections()[1], start)
+
+
+@pytest.mark.parametrize("kind", ["free", "scaled"])
+def test_derivatives_by_parameters_are_those_of_autograd(kind: str) -> None:
+    axes = torch.randn(2, 3, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    start = projection()
+    family = free_projections(tables(), start, 3) if kind == "free" else scaled_projections(start, axes, 3)
+    family.parameters.requires_grad_()
+    weights = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    (expected,) = torch.autograd.grad((family.projections() * weights).sum(), family.parameters)
+    torch.testing.assert_close(family.pull_back(weights), expected)
+
+
+@pytest.mark.parametrize("block", [1, 7, likelihood.BLOCK])
+@pytest.mark.parametrize("chosen", [[1, 2, 3, 4, 5], [4, 1, 5]])
+def test_evidence_is_the_log_softmax(monkeypatch: pytest.MonkeyPatch, block: int, chosen: list[int]) -> None:
+    """Of a sample of candidates, each counts for several items, and an item that is none of them counts for itself."""
+    monkeypatch.setattr(likelihood, "BLOCK", block)
+    frozen, pairs, candidates = tables(), Interactions(USERS, ITEMS), torch.tensor(chosen)
+    projections = torch.stack([projection(), 2 * projection() - 0.3])
+    found = likelihood.row_evidence(frozen, pairs, projections, candidates, likelihood=True)
+    plain = likelihood.row_evidence(frozen, pairs, projections, candidates, likelihood=False)
+    assert found.shape == plain.shape == (2, 9)
+    for environment, weights in enumerate(projections):
+        scores = dense_scores(frozen, weights)
+        for row, (user, item) in enumerate(zip(USERS.tolist(), ITEMS.tolist(), strict=True)):
+            own = float(scores[user, item])
+            total = 5 / len(chosen) * float(scores[user, candidates].exp().sum())
+            total += 0.0 if item in chosen else math.exp(own)
+            assert float(plain[environment, row]) == pytest.approx(own)
+            assert float(found[environment, row]) == pytest.approx(own - math.log(total))
+
+
+def test_factors_of_ultragcn_are_those_of_degrees() -> None:
+    """Users 1 and 2 have two interactions and one, user 3 none; item 2 two, item 1 one, item 3 none."""
+    pairs = torch.tensor([1, 1, 2]), torch.tensor([1, 2, 2])
+    found = UltraGCNLoss.from_interactions(*pairs, 4, 5, (1.0, 2.0, 3.0, 4.0), 7.0, torch.float64)
+    users, items = torch.tensor([0, 2, 1, 0]).double(), torch.tensor([0, 1, 2, 0, 0]).double()
+    torch.testing.assert_close(found.user_factor, (users + 1).sqrt() / users.clamp(min=1))
+    torch.testing.assert_close(found.item_factor, 1 / (items + 1).sqrt())
+    assert (found.constants, found.negative_weight) == ((1.0, 2.0, 3.0, 4.0), 7.0)
+    assert found.user_factor.dtype == found.item_factor.dtype == torch.float64
+    plain = UltraGCNLoss.from_interactions(*pairs, 4, 5)
+    assert (plain.constants, plain.negative_weight, plain.user_factor.dtype) == ((1.0,) * 4, 1.0, torch.float32)
