@@ -1,0 +1,174 @@
+"""The statistics of heterogeneity on tables small enough to be worked out by autograd or NumPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recbole_painvrl.invariance import heterogeneity
+from recbole_painvrl.invariance.heterogeneity import (
+    LEAST,
+    RIDGE,
+    ReferenceChoices,
+    _directions,
+    _draw,
+    _places,
+    centered,
+    find_heterogeneity,
+    sampled_rows,
+    whitener,
+)
+from recbole_painvrl.invariance.sampling import Interactions
+from tests.invariance.test_known_answers import ITEMS, USERS, dense_scores, projection, tables
+
+PAIRS = Interactions(USERS, ITEMS)
+
+
+def model(judges: list[int]) -> ReferenceChoices:
+    return ReferenceChoices(tables(), projection(), torch.tensor(judges))
+
+
+def by_factors(user: int, item: int, judges: list[int]) -> Tensor:
+    """Derivative [D] of the log-likelihood of a choice by factors of the columns, at 1."""
+    frozen, factors = tables(), torch.ones(3, dtype=torch.float64, requires_grad=True)
+    scores = dense_scores(frozen, projection() * factors)[user]
+    total = 5 / len(judges) * scores[judges].exp().sum()
+    if item not in judges:
+        total = total + scores[item].exp()
+    (found,) = torch.autograd.grad(scores[item] - total.log(), factors)
+    return found
+
+
+@pytest.mark.parametrize("block", [1, 30, heterogeneity.BLOCK])
+@pytest.mark.parametrize("judges", [[1, 2, 3, 4, 5]])
+def test_scores_are_derivatives_of_the_log_likelihood(
+    monkeypatch: pytest.MonkeyPatch, block: int, judges: list[int]
+) -> None:
+    monkeypatch.setattr(heterogeneity, "BLOCK", block)
+    expected = torch.stack([by_factors(int(user), int(item), judges) for user, item in zip(USERS, ITEMS, strict=True)])
+    torch.testing.assert_close(model(judges).scores(PAIRS), expected)
+    directions = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(model(judges).scores(PAIRS, directions), expected @ directions.T)
+
+
+def test_an_item_that_is_no_judge_counts_for_itself() -> None:
+    """Its derivative: (1 - its own share) times its distance from the mean of the judges."""
+    judges, found = [2, 3, 5], model([2, 3, 5]).scores(PAIRS)
+    for row, (user, item) in enumerate(zip(USERS.tolist(), ITEMS.tolist(), strict=True)):
+        frozen, scores = tables(), dense_scores(tables(), projection())[user]
+        share, total = scores[judges].softmax(dim=0), 5 / 3 * float(scores[judges].exp().sum())
+        own = 0.0 if item in judges else math.exp(scores[item]) / (math.exp(scores[item]) + total)
+        away = frozen.features[item] - share @ frozen.features[judges]
+        expected = (1 - own) * (frozen.user_feature[user] @ projection()) * away
+        torch.testing.assert_close(found[row], expected)
+
+
+def test_made_up_choices_come_with_the_recommenders_shares() -> None:
+    number, judges = 4000, [1, 2, 3, 4, 5]
+    found = model(judges).simulated_scores(PAIRS, number, torch.Generator().manual_seed(1))
+    assert found.shape == (number, len(USERS), 3)
+    for row, user in enumerate(USERS.tolist()):
+        possible = torch.stack([by_factors(user, item, judges) for item in judges])
+        chosen = torch.cdist(found[:, row], possible).argmin(dim=1)
+        torch.testing.assert_close(found[:, row], possible[chosen])
+        share = dense_scores(tables(), projection())[user, 1:].softmax(dim=0)
+        counts = torch.bincount(chosen, minlength=5).double() / number
+        assert float((counts - share).abs().max()) < 0.04  # five standard deviations of a half
+
+
+def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
+    share = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+    place = torch.tensor([0, 1]).expand(1000, 2)
+    drawn = _draw(share, place, torch.Generator().manual_seed(0))
+    assert drawn[:, 0].unique().tolist() == [1]
+    assert drawn[:, 1].unique().tolist() == [0, 2]
+    assert 430 < int((drawn[:, 1] == 0).sum()) < 570
+    again = _draw(share, place, torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, again)
+
+
+def test_centered_takes_off_each_users_mean() -> None:
+    scores = torch.tensor([[1.0, 10], [3, 20], [5, 0], [7, -4]])
+    found = centered(scores, torch.tensor([9, 9, 2, 9]))
+    mean = torch.tensor([11 / 3, 26 / 3])
+    expected = torch.stack([scores[0] - mean, scores[1] - mean, torch.zeros(2), scores[3] - mean])
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("most", [1, 4, 9, 29, 30, 31])
+def test_whole_units_are_sampled(most: int) -> None:
+    units = torch.tensor([5] * 10 + [1] * 3 + [2] * 2 + [8] * 8 + [3] * 7)
+    kept = set()
+    for seed in range(20):
+        rows = sampled_rows(units, most, torch.Generator().manual_seed(seed))
+        assert torch.equal(rows, rows.sort().values) and rows.unique().numel() == len(rows) > 0
+        chosen = units[rows].unique().tolist()
+        assert sum(int((units == unit).sum()) for unit in chosen) == len(rows)
+        assert len(rows) <= most or len(chosen) == 1
+        if most >= 30:
+            assert len(rows) == 30
+        kept.add(tuple(chosen))
+    assert len(kept) > 1 or most >= 30
+
+
+def test_the_whitener_makes_a_moment_with_its_ridge_the_identity() -> None:
+    draw = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moment = draw.T @ draw
+    white, ridge = whitener(moment), RIDGE * moment.diagonal().mean()
+    torch.testing.assert_close(white @ (moment + ridge * torch.eye(3)) @ white.T, torch.eye(3).double())
+    assert bool(whitener(torch.zeros(2, 2)).isfinite().all())
+
+
+def test_directions_are_the_eigenvectors_of_the_excess() -> None:
+    """One real table and four made-up ones of 12 rows in 4 units; each made-up one is judged by the other three."""
+    draw = np.random.default_rng(0)
+    numbers, units = draw.normal(size=(5, 12, 3)) * [1.0, 2.0, 0.5], np.repeat([0, 1, 2, 3], [2, 4, 3, 3])
+    numbers[0] += 2 * draw.normal(size=(4, 1))[units] * [1.0, 0.0, 0.3]
+    directions, excess, chance = _directions(torch.tensor(numbers), torch.tensor(units))
+    information = np.mean([table.T @ table for table in numbers[1:]], axis=0)
+    ridge = RIDGE * np.diag(information).mean()
+    white = np.linalg.inv(np.linalg.cholesky(information + ridge * np.eye(3)))
+    moments = []
+    for table in numbers:
+        sums = np.stack([table[units == unit].sum(axis=0) for unit in range(4)])
+        moments.append(white @ sums.T @ sums @ white.T)
+    values, vectors = np.linalg.eigh(moments[0] - np.mean(moments[1:], axis=0))
+    np.testing.assert_allclose(excess.numpy(), values[::-1])
+    expected = (vectors[:, ::-1].T @ white) * math.sqrt(12)
+    signs = np.sign((directions.numpy() * expected).sum(axis=1))
+    np.testing.assert_allclose(directions.numpy(), expected * signs[:, None], rtol=1e-6)
+    made_up = []
+    for number in range(1, 5):
+        others = [moments[other] for other in range(1, 5) if other != number]
+        made_up.append(np.linalg.eigvalsh(moments[number] - np.mean(others, axis=0))[-1])
+    assert chance == pytest.approx(max(made_up))
+    assert _directions(torch.zeros(5, 12, 3), torch.tensor(units))[2] == LEAST
+
+
+def test_places_of_small_units_are_drawn_to_zero() -> None:
+    along = torch.tensor([[1.0], [2.0], [6.0]])
+    found = _places(along, torch.tensor([0, 0, 1]), torch.tensor([0.5]))
+    spread = 0.5 * 3 / (4 + 1)
+    expected = [[3 * spread / (1 + 2 * spread)], [6 * spread / (1 + 1 * spread)]]
+    torch.testing.assert_close(found, torch.tensor(expected))
+    assert float(_places(along, torch.tensor([0, 0, 1]), torch.tensor([-1.0])).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_directions_than_asked_for_and_none_along_columns_left_out(most: int) -> None:
+    variant = torch.tensor([1.0, 0.0, 0.5], dtype=torch.float64)
+    unit = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3])
+    source = torch.Generator().manual_seed(0)
+    found = find_heterogeneity(tables(), PAIRS, projection(), unit, variant, most, None, source)
+    assert 1 <= len(found.directions) <= most
+    assert float(found.directions[:, 1].abs().max()) == 0.0
+    assert found.coordinates.shape == (4, len(found.directions))
+    assert found.signal == pytest.approx(float(found.excess[0]) / found.chance)
+    judged = ReferenceChoices(tables(), projection(), torch.arange(1, 6))
+    along = centered(judged.scores(PAIRS, found.directions), USERS)
+    expected = _places(along, unit, found.excess[: len(found.directions)])
+    torch.testing.assert_close(found.coordinates, expected)
