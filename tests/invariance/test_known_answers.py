@@ -13,11 +13,16 @@ from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from recbole_painvrl.invariance import (
+    EnvironmentSettings,
     FrozenRecommender,
     Interactions,
     SoftmaxLoss,
     UltraGCNLoss,
     correlated_groups,
+    environments,
+    find_heterogeneity,
+    heterogeneity,
+    identify_environments,
     likelihood,
 )
 from recbole_painvrl.invariance.basis import (
@@ -34,6 +39,7 @@ from recbole_painvrl.invariance.families import free_projections, scaled_project
 from recbole_painvrl.invariance.frozen import score_unit
 from recbole_painvrl.invariance.groups import modality_groups
 from recbole_painvrl.invariance.partition import clusters, slices
+from recbole_painvrl.invariance.sampling import EnvironmentSampler, draw_candidates
 
 USERS = torch.tensor([1, 2, 3, 4, 5, 1, 2, 3, 4])
 ITEMS = torch.tensor([1, 2, 3, 4, 1, 2, 3, 5, 5])
@@ -306,3 +312,73 @@ def test_factors_of_ultragcn_are_those_of_degrees() -> None:
     assert found.user_factor.dtype == found.item_factor.dtype == torch.float64
     plain = UltraGCNLoss.from_interactions(*pairs, 4, 5)
     assert (plain.constants, plain.negative_weight, plain.user_factor.dtype) == ((1.0,) * 4, 1.0, torch.float32)
+
+
+# identification
+
+
+@pytest.mark.parametrize(("rows", "drawn_items"), [(None, None), (2, 3)])
+def test_projections_follow_adam_on_their_members(rows: int | None, drawn_items: int | None) -> None:
+    """One round of clustering is that many steps of Adam on members' mean loss plus a ridge, drawn in this order."""
+    pairs = Interactions(USERS, ITEMS)
+    settings = EnvironmentSettings(
+        n_environments=2,
+        method="clustering",
+        max_iter=1,
+        fit_steps=4,
+        ridge=3.0,
+        batch_size=rows,
+        n_candidates=drawn_items,
+    )
+    source = torch.Generator().manual_seed(8)
+    found = identify_environments(tables(), pairs, projection(), source, settings=settings)
+
+    source, frozen = torch.Generator().manual_seed(8), tables()
+    labels = torch.randperm(9, generator=source) % 2
+    draw_candidates(5, settings.n_judges, source, labels.device)
+    unit = score_unit(frozen)
+    parameters = (projection() / unit).expand(2, -1, -1).clone().requires_grad_()
+    optimizer = torch.optim.Adam([parameters], lr=settings.learning_rate)
+    sampler = EnvironmentSampler(labels, 2, rows, source)
+    for _ in range(4):
+        candidates = draw_candidates(5, drawn_items, source, labels.device)
+        batch = sampler.batch(pairs, candidates, torch.float64)
+        loss = torch.zeros((), dtype=torch.float64)
+        for environment in range(2):
+            scores = dense_scores(frozen, unit * parameters[environment])
+            loss = loss + 3.0 * parameters[environment].square().mean()
+            of_rows = zip(batch.users[environment], batch.items[environment], batch.weights[environment], strict=True)
+            for user, item, weight in of_rows:
+                others = scores[user, candidates[candidates != item]].exp().sum() * 5 / len(candidates)
+                loss = loss + weight * ((others + scores[user, item].exp()).log() - scores[user, item])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.testing.assert_close(found.projections, unit * parameters.detach())
+    judges = torch.arange(1, 6)
+    evidence = likelihood.row_evidence(frozen, pairs, found.projections, judges, likelihood=True)
+    assert torch.equal(found.labels, evidence.argmax(dim=0))
+    assert found.history[0]["objective"] == pytest.approx(float(evidence.max(dim=0).values.mean()))
+    assert found.history[0]["moved"] == pytest.approx(float((found.labels != labels).double().mean()))
+
+
+@pytest.mark.parametrize(("groups", "most"), [(None, 1), ([0, 0, 1, 1, 2, 2, 3, 3, 4], 3)])
+def test_units_of_several_interactions_may_differ_along_several_directions(groups: list[int] | None, most: int) -> None:
+    """Single interactions are sliced along one direction; E environments need no more than E - 1."""
+    asked = []
+
+    def find(*arguments: object) -> heterogeneity.Heterogeneity:
+        asked.append(arguments[5])
+        return find_heterogeneity(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environments, "find_heterogeneity", find)
+        identify_environments(
+            tables(),
+            Interactions(USERS, ITEMS),
+            projection(),
+            torch.Generator().manual_seed(0),
+            None if groups is None else torch.tensor(groups),
+            EnvironmentSettings(n_environments=4, max_iter=1),
+        )
+    assert asked == [most]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from recbole_painvrl.invariance import BPRLoss, FrozenRecommender, Interactions, MaskSettings, SoftmaxLoss
+from recbole_painvrl.invariance.sampling import EnvironmentSampler, draw_candidates
 from recbole_painvrl.invariance.squared_variance import squared_variance, squared_variance_mask
 from tests.invariance.pretrained import Study
 
@@ -68,6 +71,55 @@ def test_a_step_descends_the_whole_objective() -> None:
     assert found.history[0]["irm"] == pytest.approx(penalty.item(), rel=1e-4)
     assert found.history[0]["erm"] == pytest.approx((losses[0] / 4 + losses[1] / 3).item() / 2, rel=1e-5)
     assert found.history[0]["weight"] == pytest.approx(alpha / (1 + alpha))
+
+
+def test_noise_batches_and_candidates_enter_the_objective_as_drawn() -> None:
+    """The same numbers in the same order: projection, then candidates, rows and gates of the step."""
+    frozen, pairs, labels = tables()
+    settings = MaskSettings(batch_size=2, n_candidates=3, sigma=2.0, steps=1, initial_scale=0.3)
+    found = squared_variance_mask(
+        frozen, pairs, labels, SoftmaxLoss(), torch.Generator().manual_seed(1), settings, (1.0, 0.0)
+    )
+    drawn = torch.Generator().manual_seed(1)
+    projection = 0.3 * torch.randn(2, 3, generator=drawn)
+    sampler = EnvironmentSampler(labels, 2, 2, drawn)
+    candidates = draw_candidates(4, 3, drawn, labels.device)
+    batch = sampler.batch(pairs, candidates, torch.float32)
+    gates = (2.0 * torch.randn(2, 3, generator=drawn) + 0.5).clamp(0, 1)
+    assert {0.0, 1.0} <= set(gates.flatten().tolist())
+    losses, gradients = [], []
+    for environment in range(2):
+        weights = projection.clone().requires_grad_()
+        content = frozen.features @ (weights * gates[environment]).T
+        scores = frozen.user_id @ frozen.item_id.T + frozen.user_feature @ content.T
+        total = torch.zeros(())
+        for user, item in zip(batch.users[environment], batch.items[environment], strict=True):
+            among = sorted({int(item), *candidates.tolist()})
+            total = total + torch.logsumexp(scores[user, among], dim=0) - scores[user, item]
+        losses.append(float(total.detach()) / 2)
+        gradients.append(torch.autograd.grad(total, weights)[0])
+    assert found.history[0]["erm"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+    expected = squared_variance(torch.zeros(3), torch.stack(gradients))
+    assert found.history[0]["irm"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_every_step_is_counted_and_told() -> None:
+    frozen, pairs, labels = tables()
+    told: list[dict[str, float]] = []
+    settings = replace(ALL, steps=3)
+    drawn = torch.Generator().manual_seed(1)
+    found = squared_variance_mask(frozen, pairs, labels, BPRLoss(), drawn, settings, (1.0, 0.1), told.append)
+    assert [row["step"] for row in found.history] == [1, 2, 3]
+    assert told == found.history
+    assert found.history[-1]["mask_mean"] == pytest.approx(float(found.mask.mean()))
+
+
+def test_gates_end_between_zero_and_one() -> None:
+    """A step of 2 would carry every gate beyond."""
+    frozen, pairs, labels = tables()
+    drawn = torch.Generator().manual_seed(1)
+    found = squared_variance_mask(frozen, pairs, labels, BPRLoss(), drawn, replace(ALL, learning_rate=2.0), (1.0, 0.0))
+    assert set(found.mask.tolist()) <= {0.0, 1.0}
 
 
 QUICK = MaskSettings(batch_size=64, n_candidates=32, steps=30, learning_rate=0.02)
