@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_painvrl.simulate.command import simulate
+from recbole_painvrl.convert.command import convert
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ SHORTER = [  # the first that is in the command
     ("python run_recbole_painvrl.py", RUN),
     ("recbole-painvrl --", RUN),
     ("torchrun", RUN),
-    ("recbole-painvrl simulate --scale", "--users=60 --items=50 --interactions=900"),
+    ("recbole-painvrl simulate --scale", "--users=60 --items=50 --interactions=400"),
     ("python -m benchmarks.quality", f"--seeds 1 {SETS}"),
     ("python -m benchmarks.ood", f"--seeds 1 {SETS}"),
     ("python -m benchmarks.ablations", f"--seeds 1 {SETS}"),
@@ -55,6 +55,7 @@ SHORTER = [  # the first that is in the command
     ("python -m benchmarks.scaling", "--divide 50 --factors 1,2"),
     ("python -m benchmarks.paper_size", f"--divide 200 --scales tiktok {SETS}"),
     ("python -m benchmarks.leaderboard", ""),
+    ("recbole-painvrl convert csv SOURCE --name tiktok", "--overwrite"),
     *((f"recbole-painvrl {name}", "") for name in ("convert", "simulate", "split", "report", "recommend", "doctor")),
 ]
 FEWER = {
@@ -66,7 +67,6 @@ FEWER = {
 NAMES = {  # what README writes in capitals
     "FORMAT": "csv",
     "SOURCE": "my_folder",
-    "NAME": "another",
     "RECIPE": "r2",
     "S": "3",
     "DATASET": "tiktok",
@@ -128,20 +128,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "results").mkdir()
     shutil.copytree(ROOT / "dataset" / "planted-small", folder / "dataset" / "planted-small")
     write_tables(folder / "my_folder")
-    simulate("r1", "tiktok", 1, folder / "dataset", users=120, items=100)
+    write_tables(folder / "tiktok", 160, 120)
+    convert("csv", folder / "tiktok", "tiktok", folder / "dataset")
     return folder
 
 
-def write_tables(folder: Path) -> None:
-    """What `convert csv` reads: 40 users who like items of their parity, and features that tell it."""
+def write_tables(folder: Path, n_users: int = 40, n_items: int = 30) -> None:
+    """What `convert csv` reads: users like items of their parity, and features tell it."""
     folder.mkdir()
     draw = np.random.default_rng(0)
-    pairs = [(user, item) for user in range(40) for item in range(user % 2, 30, 2)]
+    pairs = [(user, item) for user in range(n_users) for item in draw.permutation(range(user % 2, n_items, 2))[:15]]
     places = draw.permutation(len(pairs))
-    for name, chosen in zip(("train", "valid", "test"), np.split(places, [400, 500]), strict=True):
+    parts = np.split(places, [2 * len(pairs) // 3, 5 * len(pairs) // 6])
+    for name, chosen in zip(("train", "valid", "test"), parts, strict=True):
         lines = "".join(f"{pairs[place][0]},{pairs[place][1]}\n" for place in chosen)
         (folder / f"{name}.csv").write_text(f"user,item\n{lines}")
-    np.save(folder / "v_feat.npy", draw.normal(np.arange(30)[:, None] % 2, 0.3, (30, 4)).astype(np.float32))
+    parity = np.arange(n_items)[:, None] % 2
+    for name in ("v", "t"):
+        np.save(folder / f"{name}_feat.npy", draw.normal(parity, 0.5, (n_items, 4)).astype(np.float32))
 
 
 def words_of(command: Typed, folder: Path) -> list[str]:
@@ -161,6 +165,8 @@ def words_of(command: Typed, folder: Path) -> list[str]:
         elif value.endswith("2020-...") or value in ("FOLDER", "RUN_FOLDER"):
             run = max((folder / "runs/planted-small/PaInvRL").iterdir(), key=lambda path: path.stat().st_mtime)
             words[number] = f"{flag}{equals}{run.relative_to(folder)}"
+        elif value == "NAME":
+            words[number] = f"{flag}{equals}made-{len(os.listdir(folder / 'dataset'))}"
         elif value in NAMES:
             words[number] = f"{flag}{equals}{NAMES[value]}"
     return words
