@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from recbole_painvrl.comparison.cores import usable_cores
@@ -79,6 +83,20 @@ class OnRay:
             return Outcome("failed", f"Ray: {one_line(error)}")
 
 
+@contextmanager
+def _importable_in_workers() -> Iterator[None]:
+    """Lets workers that are started meanwhile import this package from where it stands, if that is no installation."""
+    former, root = os.environ.get("PYTHONPATH"), Path(__file__).resolve().parents[2]
+    if root.name not in ("site-packages", "dist-packages"):  # those would come before the standard library
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([former] if former else [])])
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH", None)
+        if former is not None:
+            os.environ["PYTHONPATH"] = former
+
+
 def connected(address: str | None, flag: str, instead: str) -> Any:
     """Returns the module ``ray`` once it is connected.
 
@@ -96,7 +114,8 @@ def connected(address: str | None, flag: str, instead: str) -> Any:
             import ray
 
         own = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
-        ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
+        with _importable_in_workers():
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
     except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
         raise UserError(
             f"{flag}: Ray cannot be imported ({one_line(error)}); `recbole-painvrl doctor` says what mends it, "

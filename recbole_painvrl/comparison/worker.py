@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -83,8 +84,8 @@ def run_logged(task: Task, threads: int, validated: Callable[[int, float], None]
 
 
 def one_line(error: BaseException) -> str:
-    """Returns an exception's message on one line."""
-    return " ".join(str(error).split())
+    """Returns an exception's message on one line, without colours and without the marks under lines of a traceback."""
+    return " ".join(word for word in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split() if word.strip("^"))
 
 
 @contextmanager
