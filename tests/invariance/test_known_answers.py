@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from recbole_painvrl.invariance import (
     EnvironmentSettings,
     FrozenRecommender,
     Interactions,
+    MaskSettings,
+    ParetoSettings,
     SoftmaxLoss,
     UltraGCNLoss,
     correlated_groups,
@@ -24,6 +28,7 @@ from recbole_painvrl.invariance import (
     heterogeneity,
     identify_environments,
     likelihood,
+    pareto_step,
 )
 from recbole_painvrl.invariance.basis import (
     BasisSettings,
@@ -38,6 +43,7 @@ from recbole_painvrl.invariance.control import _disagreement, _order
 from recbole_painvrl.invariance.families import free_projections, scaled_projections
 from recbole_painvrl.invariance.frozen import score_unit
 from recbole_painvrl.invariance.groups import modality_groups
+from recbole_painvrl.invariance.pareto import normalizer
 from recbole_painvrl.invariance.partition import clusters, slices
 from recbole_painvrl.invariance.sampling import EnvironmentSampler, draw_candidates
 
@@ -329,13 +335,14 @@ def test_projections_follow_adam_on_their_members(rows: int | None, drawn_items:
         ridge=3.0,
         batch_size=rows,
         n_candidates=drawn_items,
+        n_judges=4,
     )
     source = torch.Generator().manual_seed(8)
     found = identify_environments(tables(), pairs, projection(), source, settings=settings)
 
     source, frozen = torch.Generator().manual_seed(8), tables()
     labels = torch.randperm(9, generator=source) % 2
-    draw_candidates(5, settings.n_judges, source, labels.device)
+    judges = draw_candidates(5, 4, source, labels.device)
     unit = score_unit(frozen)
     parameters = (projection() / unit).expand(2, -1, -1).clone().requires_grad_()
     optimizer = torch.optim.Adam([parameters], lr=settings.learning_rate)
@@ -355,7 +362,6 @@ def test_projections_follow_adam_on_their_members(rows: int | None, drawn_items:
         loss.backward()
         optimizer.step()
     torch.testing.assert_close(found.projections, unit * parameters.detach())
-    judges = torch.arange(1, 6)
     evidence = likelihood.row_evidence(frozen, pairs, found.projections, judges, likelihood=True)
     assert torch.equal(found.labels, evidence.argmax(dim=0))
     assert found.history[0]["objective"] == pytest.approx(float(evidence.max(dim=0).values.mean()))
@@ -382,3 +388,114 @@ def test_units_of_several_interactions_may_differ_along_several_directions(group
             EnvironmentSettings(n_environments=4, max_iter=1),
         )
     assert asked == [most]
+
+
+def search_of(labels: list[int], **settings: Any) -> environments._Search:
+    """A search in which single interactions have these labels."""
+    start, source = projection(), torch.Generator().manual_seed(0)
+    family = free_projections(tables(), start, 3)
+    made = environments._Search(
+        tables(), Interactions(USERS, ITEMS), family, (torch.arange(9), 9), source, EnvironmentSettings(3, **settings)
+    )
+    made.labels = torch.tensor(labels)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("labels", "min_share", "reseeded"),
+    [
+        ([0, 0, 1, 1, 2, 2, 2, 2, 2], None, 0),
+        ([0, 0, 1, 1, 2, 2, 2, 2, 2], 0.3, 2),
+        ([0, 1, 1, 1, 2, 2, 2, 2, 2], None, 0),
+        ([1, 1, 1, 1, 2, 2, 2, 2, 2], None, 1),
+        ([2, 2, 2, 2, 2, 2, 2, 2, 2], None, 2),
+    ],
+)
+def test_environments_that_are_too_small_get_a_part_of_the_largest(
+    labels: list[int], min_share: float | None, reseeded: int
+) -> None:
+    search = search_of(labels, min_share=min_share)
+    search.family.parameters[2] += 1.0
+    former = search.family.parameters.clone()
+    row = search._settle(torch.tensor(labels), 0.5)
+    assert row == {
+        "moved": 0.0,
+        "objective": 0.5,
+        "sizes": search.labels.bincount(minlength=3).tolist(),
+        "reseeded": reseeded,
+    }
+    assert min(row["sizes"]) > 0
+    for environment in range(3):
+        taken_over = not torch.equal(search.family.parameters[environment], former[environment])
+        assert taken_over == (environment != 2 and labels.count(environment) < (9 * min_share if min_share else 1))
+
+
+def test_single_interactions_stay_in_the_slices_they_start_in() -> None:
+    pairs, told = Interactions(USERS, ITEMS), []
+    settings = EnvironmentSettings(n_environments=3, max_iter=5, tolerance=0.0)
+    found = identify_environments(
+        tables(), pairs, projection(), torch.Generator().manual_seed(0), settings=settings, callback=told.append
+    )
+    places = found.heterogeneity.coordinates
+    assert torch.equal(found.labels, slices(places[:, 0], torch.ones(9).double(), 3))
+    assert told == found.history and len(told) == 1
+    assert (told[0]["iteration"], told[0]["objective"], told[0]["sizes"]) == (1, None, [3, 3, 3])
+    torch.testing.assert_close(found.projections, projection().expand(3, -1, -1))
+
+
+def test_units_of_several_interactions_start_in_clusters_and_move_on() -> None:
+    groups = torch.tensor([7, 7, 3, 3, 9, 9, 4, 4, 4])
+    arguments = (tables(), Interactions(USERS, ITEMS), projection())
+    for rounds in (1, 3):
+        settings = EnvironmentSettings(n_environments=2, max_iter=rounds, tolerance=-1.0, fit_steps=2)
+        source = torch.Generator().manual_seed(0)
+        found = identify_environments(*arguments, source, groups, settings)
+        assert [row["objective"] is None for row in found.history] == [True, False, False][:rounds]
+        if rounds == 1:
+            units = torch.unique(groups, return_inverse=True)[1]
+            places = found.heterogeneity.coordinates
+            expected = clusters(places, torch.bincount(units).to(places.dtype), 2)
+            assert torch.equal(found.labels, expected[units])
+
+
+def test_a_round_in_which_nothing_moves_is_the_last() -> None:
+    settings = EnvironmentSettings(n_environments=2, method="clustering", max_iter=50, fit_steps=1, tolerance=0.0)
+    source = torch.Generator().manual_seed(0)
+    history = identify_environments(
+        tables(), Interactions(USERS, ITEMS), projection(), source, settings=settings
+    ).history
+    assert [row["moved"] > 0 for row in history] == [True] * (len(history) - 1) + [False]
+    assert len(history) < 50
+
+
+def test_tables_are_folded_once() -> None:
+    """A second folding changes nothing: the bias has become a column."""
+    whole = replace(tables(), bias=torch.tensor([0.3, -1.0]).double(), item_scale=torch.arange(1.0, 7.0).double())
+    once = whole.folded()
+    assert once.bias is None and once.item_scale is None
+    assert torch.equal(once.folded().user_id, once.user_id)
+    expected = whole.item_scale * (dense_scores(tables(), projection()) + (whole.user_feature @ whole.bias)[:, None])
+    torch.testing.assert_close(dense_scores(once, projection()), expected)
+
+
+@pytest.mark.parametrize("kind", ["loss", "loss+", "none"])
+def test_the_least_norm_is_that_of_the_normalized_gradients(kind: str) -> None:
+    first, second, losses = torch.tensor([1.0, 0.5]), torch.tensor([-3.0, 4.0]), (2.0, 5.0)
+    divisors = {"loss": losses, "loss+": (2 * math.hypot(1, 0.5), 5 * 5.0), "none": (1.0, 1.0)}[kind]
+    found = pareto_step(first, second, losses, ParetoSettings(normalize=kind))
+    ends = [gradient.double() / by for gradient, by in zip((first, second), divisors, strict=True)]
+    shares = torch.linspace(0, 1, 100_001, dtype=torch.float64)[:, None]
+    lengths = (shares * ends[0] + (1 - shares) * ends[1]).square().sum(dim=1)
+    assert found.weight == pytest.approx(float(shares[lengths.argmin()]), abs=2e-5)
+    assert 0 < found.weight < 1
+    assert found.norm == pytest.approx(float(lengths.min()), rel=1e-4)
+
+
+def test_nothing_is_divided_by_zero() -> None:
+    assert [normalizer(kind, 0.0, 0.0) for kind in ("l2", "loss", "loss+", "none")] == [1.0] * 4
+    assert [normalizer(kind, 3.0, 2.0) for kind in ("l2", "loss", "loss+", "none")] == [3.0, 2.0, 6.0, 1.0]
+
+
+def test_a_decay_that_cannot_be_used_is_told_with_the_settings() -> None:
+    with pytest.raises(ValueError, match=r"smoothing must be in \[0, 1\)"):
+        MaskSettings(smoothing=1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_made_up_choices_come_with_the_recommenders_shares() -> None:
 
 
 def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
-    share = torch.tensor([[0.0, 1.0, 0.0], [0.5, 0.0, 0.5]])
+    share = torch.tensor([[0.0, 1.0, 0.0], [0.2, 0.0, 0.2]])  # of any sum
     place = torch.tensor([0, 1]).expand(1000, 2)
     drawn = _draw(share, place, torch.Generator().manual_seed(0))
     assert drawn[:, 0].unique().tolist() == [1]
@@ -97,6 +98,22 @@ def test_centered_takes_off_each_users_mean() -> None:
     mean = torch.tensor([11 / 3, 26 / 3])
     expected = torch.stack([scores[0] - mean, scores[1] - mean, torch.zeros(2), scores[3] - mean])
     torch.testing.assert_close(found, expected)
+
+
+def test_as_many_rows_as_there_may_be_from_the_given_generator() -> None:
+    units, state = torch.arange(50).repeat_interleave(3), torch.get_rng_state()
+    first, again = (sampled_rows(units, 30, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert len(first) == 30 and torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(first, sampled_rows(units, 30, torch.Generator().manual_seed(4)))
+
+
+def test_scores_that_overflow_are_told_with_what_mends_it() -> None:
+    frozen = tables()
+    large = replace(frozen, features=1e200 * frozen.features)
+    source = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match="scores are too large to compare choices by; normalize the features"):
+        find_heterogeneity(large, PAIRS, projection(), USERS - 1, torch.ones(3).double(), 1, None, source)
 
 
 @pytest.mark.parametrize("most", [1, 4, 9, 29, 30, 31])
@@ -120,6 +137,7 @@ def test_the_whitener_makes_a_moment_with_its_ridge_the_identity() -> None:
     moment = draw.T @ draw
     white, ridge = whitener(moment), RIDGE * moment.diagonal().mean()
     torch.testing.assert_close(white @ (moment + ridge * torch.eye(3)) @ white.T, torch.eye(3).double())
+    torch.testing.assert_close(1e-4 * whitener(1e-8 * moment), whitener(moment))
     assert bool(whitener(torch.zeros(2, 2)).isfinite().all())
 
 
