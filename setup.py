@@ -27,6 +27,8 @@ EXTRAS_REQUIRE = {
     # 0.2.5 is the newest that runs an exhaustive search on today's numpy, and it imports pkg_resources.
     "hyperopt": ["hyperopt==0.2.5", "setuptools<82"],
     "report": ["matplotlib>=3.8"],
+    # its folder of results and its names of mutants are those of version 3
+    "mutation": ["mutmut>=3.8,<4"],
     # setuptools builds a wheel without the package wheel from there on; another mypy may judge otherwise than this one.
     # hypothesis makes the input of tests/fuzz; derandomized cases may differ between versions, and all must end well.
     # coverage follows the processes that tests start from 7.10 on

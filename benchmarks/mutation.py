@@ -1,6 +1,6 @@
 """Changes the method's code in thousands of small ways and says which of them no test notices, and why.
 
-    pip install "mutmut>=3.8,<4" && python -m benchmarks.mutation --output results/mutation.md
+    pip install -e ".[test,mutation]" && python -m benchmarks.mutation --output results/mutation.md
 
 mutmut makes the mutants of `recbole_painvrl/invariance/` and runs `tests/invariance` on each. It works in `--folder`, a
 copy of the repository, and goes on there after an interruption. Why a survivor does no harm is said by rule in

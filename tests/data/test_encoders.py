@@ -30,7 +30,7 @@ def test_numbers_are_interpolated_between_quantiles() -> None:
 
 def test_numbers_are_a_partition_of_one_that_any_line_fits() -> None:
     numbers = np.random.default_rng(0).lognormal(size=200)
-    encoded = encode_number([repr(x) for x in numbers], dimension=8)
+    encoded = encode_number([repr(float(x)) for x in numbers], dimension=8)
     assert encoded.values.shape == (200, 8)
     assert np.allclose(encoded.values.sum(axis=1), 1) and ((encoded.values > 0).sum(axis=1) <= 2).all()
     knots = np.quantile(numbers, np.linspace(0, 1, 8))
