@@ -28,6 +28,7 @@ from recbole_painvrl.invariance import (
     heterogeneity,
     identify_environments,
     likelihood,
+    mask,
     pareto_step,
 )
 from recbole_painvrl.invariance.basis import (
@@ -499,3 +500,63 @@ def test_nothing_is_divided_by_zero() -> None:
 def test_a_decay_that_cannot_be_used_is_told_with_the_settings() -> None:
     with pytest.raises(ValueError, match=r"smoothing must be in \[0, 1\)"):
         MaskSettings(smoothing=1.5)
+
+
+def mask_search(**settings: Any) -> mask._Search:
+    """A search of a mask on single-precision tables, all rows and candidates a step."""
+    whole = {"batch_size": None, "n_candidates": None, "sigma": 0.0} | settings
+    source = torch.Generator().manual_seed(2)
+    pairs = Interactions(USERS, ITEMS)
+    return mask._Search(tables(torch.float32), pairs, LABELS, SoftmaxLoss(), source, MaskSettings(**whole), None)
+
+
+@pytest.mark.parametrize(
+    ("places", "ends"),
+    [
+        ([0.5] * mask.WINDOW, False),  # too early to tell
+        ([0.9, *[0.5] * (mask.WINDOW - 1), 0.6], False),  # moved, to the last one
+        ([0.5, *[0.7] * (mask.WINDOW - 1), 0.5], True),  # there again after a window, whatever lies between
+        ([0.9, 0.5, *[0.6] * (mask.WINDOW - 1), 0.5], True),  # what was before the window does not count
+        ([0.5, *[0.5] * (mask.WINDOW - 1), 0.75], False),  # as far as the tolerance is not under it
+    ],
+)
+def test_a_search_ends_when_no_gate_has_moved_over_the_window(places: list[float], ends: bool) -> None:
+    search = mask_search(tolerance=0.25 if places[-1] == 0.75 else 1e-3)
+    search.masks = [torch.tensor([0.3, place]) for place in places]
+    assert search.finished() == ends
+
+
+def test_a_search_ends_after_its_steps_or_enough_stationary_ones_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    search = mask_search(steps=7, tolerance=0.1)
+    found = iter([0.05, 0.1, 0.05, 0.05, 0.5, 0.0, 0.0])
+    counts = []
+
+    def step(first: Tensor, *_: object) -> Any:
+        return replace(pareto_step(first, first), stationarity=next(found))
+
+    monkeypatch.setattr(mask, "pareto_step", step)
+    while not search.finished():
+        counts.append((search.step()["step"], search.stationary))
+    assert counts == list(zip(range(1, 8), [1, 0, 1, 2, 0, 1, 2], strict=True))
+    search.masks, search.stationary = search.masks[:2], mask.PATIENCE - 1
+    assert not search.finished()
+    search.stationary += 1
+    assert search.finished()
+
+
+def test_noise_is_added_to_the_gates_position_as_drawn() -> None:
+    search = mask_search(sigma=0.4)
+    search.mu.copy_(torch.tensor([-0.4, 0.1, 0.3]))
+    search.generator.manual_seed(9)
+    gate, inside = search._noisy_gate()
+    noise = torch.randn(3, generator=torch.Generator().manual_seed(9))
+    position = torch.tensor([0.1, 0.6, 0.8]) + 0.4 * noise
+    torch.testing.assert_close(gate, position.clamp(0, 1))
+    assert torch.equal(inside, ((position > 0) & (position < 1)).float())
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_nearly_equal_gradients_count_exactly_the_same(size: float) -> None:
+    first = size * torch.tensor([1.0, 2.0, 3.0])
+    assert pareto_step(first, first * (1 + 1e-6)).weight == 0.5
+    assert pareto_step(first, first * (1 + 1e-6), settings=ParetoSettings(bounds=(0.7, 0.0))).weight == 0.7
