@@ -46,7 +46,8 @@ class Lock:
         held = self.path.resolve()
         if held in _HELD:
             _HELD.remove(held)
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # on a disk that has become read-only it stays, and the next process takes it over
+                self.path.unlink(missing_ok=True)
 
     @property
     def owner(self) -> str:

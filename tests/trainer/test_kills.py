@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import resource
 import signal
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +169,46 @@ def test_a_full_disk_is_told_in_one_line_and_the_run_goes_on_later(
         assert content(continued(words, folder)) == content(straight)
     else:
         assert not list(folder.rglob("config.yaml"))
+
+
+def read_only(folder: Path) -> None:
+    """From now on this process finds everything below ``folder`` on a disk that takes no more writes."""
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        writes = event in ("os.mkdir", "os.rename", "os.remove", "os.truncate", "os.link")
+        if event == "open" and isinstance(arguments[2], int):
+            writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and isinstance(arguments[0], str | Path) and folder in Path(arguments[0]).absolute().parents:
+            raise OSError(errno.EROFS, "Read-only file system", str(arguments[0]))
+
+    sys.addaudithook(refuse)
+
+
+@pytest.mark.parametrize("moment", [None, SECOND_EPOCH], ids=["from the start", "in training"])
+def test_a_read_only_folder_is_told_in_one_line(
+    words: list[str], straight: Path, tmp_path: Path, moment: Moment | None
+) -> None:
+    """At once if nothing can be written, not after hours; and a run goes on where its disk gave way."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    def work() -> int:
+        if moment is None:
+            read_only(folder)
+        else:
+            moment.arm(lambda: read_only(folder))
+        return cli.main([*words, f"--output_dir={folder}"])
+
+    assert status_of(work, tmp_path / "said") == 2
+    lines = (tmp_path / "said").read_text().splitlines()
+    assert lines[-1].startswith("error: ") and str(folder) in lines[-1] and "(Read-only file system)" in lines[-1]
+    assert "--output_dir" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    assert any("epoch 0 training" in line for line in lines) == (moment is not None)
+    if moment is None:
+        assert not list(folder.iterdir())
+    else:
+        assert content(continued(words, folder)) == content(straight)
 
 
 def check_killed(words: list[str], straight: Path, folder: Path, moment: Moment) -> None:
