@@ -6,7 +6,6 @@ Every text from the records is escaped, and the page's own policy lets no script
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -18,7 +17,7 @@ from recbole_painvrl.report.page import LEGEND, SIGNS, interval, link, number, p
 from recbole_painvrl.report.pairs import Comparison
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Choice
-from recbole_painvrl.report.web_parts import SCRIPT, STYLE
+from recbole_painvrl.report.web_document import cell, document, table
 
 TESTS = ("test set", "over", "model", "against", "it is", "n", "difference [95 %]", "d_z")
 P_VALUES = ("p t", "p t, Holm", "p t, BH", "p Wilcoxon", "p Wilcoxon, Holm", "p Wilcoxon, BH")
@@ -40,21 +39,7 @@ def web_page(report: Report) -> str:
         body += [f"<section><h2>{ALL.capitalize()}</h2>", *(_picture(one, folder) for one in report.pictures[ALL])]
         body.append("</section>")
     body += ["<h2>Not drawn, left out, to know</h2>", "<ul>", *_notes(report), "</ul>"]
-    return _document(body)
-
-
-def _document(body: Sequence[str]) -> str:
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    head = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{TITLE}</title>",
-        f"<style>{STYLE}</style></head><body>",
-    ]
-    return "\n".join([*head, *body, f"<script>{SCRIPT}</script>", "</body></html>", ""])
+    return document(body, TITLE)
 
 
 def _preface(report: Report) -> Iterator[str]:
@@ -80,7 +65,7 @@ def _board(board: Leaderboard, report: Report) -> Iterator[str]:
         yield f'<p class="warning">{escape(report.rule.label)}</p>'
     rows = [_row(line, report.sheet.folder) for line in board.lines]
     rows += [_failed(one, len(columns), report.sheet.folder) for one in board.failures]
-    yield _table(columns, rows, f"Leaderboard of {board.dataset} by {board.metric}")
+    yield table(columns, rows, f"Leaderboard of {board.dataset} by {board.metric}")
 
 
 def _tests(board: Leaderboard) -> list[str]:
@@ -88,55 +73,32 @@ def _tests(board: Leaderboard) -> list[str]:
         return []
     rows = [_test(one) for one in board.comparisons]
     caption = f"Paired tests on {board.dataset}, {board.metric}"
-    return [f"<h3>{escape(caption)}</h3>", _table([*TESTS, *P_VALUES], rows, caption)]
-
-
-def _table(columns: Sequence[str], rows: Sequence[str], caption: str) -> str:
-    heads = "".join(map(_head, columns))
-    label = escape(caption)
-    return (
-        f'<div class="scroll"><table aria-label="{label}"><thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>{chr(10).join(rows)}</tbody></table></div>"
-    )
-
-
-def _head(name: str) -> str:
-    style = ' class="text"' if name in TEXTS else ""
-    is_result = name == "test" or name.startswith("test_")  # the largest first at the first click
-    down = " data-down" if is_result else ""
-    button = f'<button type="button">{escape(name)}</button>'
-    return f'<th scope="col" aria-sort="none"{style}{down}>{button}</th>'
-
-
-def _cell(text: str, value: str | float | None, inner: str | None = None, style: str = "") -> str:
-    name = f' class="{style}"' if style else ""
-    key = "" if value is None else escape(str(value))
-    return f'<td{name} data-value="{key}">{escape(text) if inner is None else inner}</td>'
+    return [f"<h3>{escape(caption)}</h3>", table([*TESTS, *P_VALUES], rows, caption, TEXTS)]
 
 
 def _row(line: Line, folder: Path) -> str:
     runs, rho = line.first_cells
     rest = "" if line.selected.chosen else ", not chosen"
     opened = _opened(line.name + rest, [(choice.run, "") for choice in line.choices], folder)
-    first = _cell("", line.name, f'<div title="{escape(line.selected.configuration.differs)}">{opened}</div>')
+    first = cell("", line.name, f'<div title="{escape(line.selected.configuration.differs)}">{opened}</div>')
     counts = [_linked(text, text, line.choices, folder) for text in (runs, rho)]
-    cells = [_value(cell, line.choices, folder) for cell in line.cells.values()]
+    cells = [_value(entry, line.choices, folder) for entry in line.cells.values()]
     style = "" if line.selected.chosen else ' class="rest"'
     return f"<tr{style}>{first}{''.join([*counts, *cells])}</tr>"
 
 
 def _linked(text: str, value: str, choices: Sequence[Choice], folder: Path) -> str:
-    return _cell("", value, _opened(text, [(choice.run, "") for choice in choices], folder))
+    return cell("", value, _opened(text, [(choice.run, "") for choice in choices], folder))
 
 
-def _value(cell: Entry, choices: Sequence[Choice], folder: Path) -> str:
-    values = cell.values or [None] * len(choices)
+def _value(entry: Entry, choices: Sequence[Choice], folder: Path) -> str:
+    values = entry.values or [None] * len(choices)
     seeds = [
-        (choice.run, "-" if value is None else format(value, f",.{cell.digits}f"))
+        (choice.run, "-" if value is None else format(value, f",.{entry.digits}f"))
         for choice, value in zip(choices, values, strict=True)
     ]
-    shown = _opened(cell.text + SIGNS.get(cell.standing, ""), seeds, folder)
-    return _cell("", cell.mean, shown, cell.standing if cell.standing != NO_ROLE else "")
+    shown = _opened(entry.text + SIGNS.get(entry.standing, ""), seeds, folder)
+    return cell("", entry.mean, shown, entry.standing if entry.standing != NO_ROLE else "")
 
 
 def _opened(text: str, seeds: Sequence[tuple[Run, str]], folder: Path) -> str:
@@ -155,17 +117,17 @@ def _failed(one: Failure, width: int, folder: Path) -> str:
     places = " ".join(f'<a href="{escape(link(path, folder))}/">run folder</a>' for path in one.folders)
     seeds = " ".join(map(str, one.seeds))
     text = f"{escape(one.reason)} (seeds {seeds}) {places}"
-    return f'<tr class="failed">{_cell(one.model, one.model)}<td colspan="{width - 1}">{text}</td></tr>'
+    return f'<tr class="failed">{cell(one.model, one.model)}<td colspan="{width - 1}">{text}</td></tr>'
 
 
 def _test(one: Comparison) -> str:
     names = (one.model.configuration.name, one.reference.configuration.name)
     texts = (one.test_set, one.over, *names, ", ".join(one.roles))
-    cells = [_cell(text, text, style="text") for text in texts]
-    cells += [_cell(str(one.result.n), one.result.n), _cell(interval(one), one.result.difference)]
+    cells = [cell(text, text, style="text") for text in texts]
+    cells += [cell(str(one.result.n), one.result.n), cell(interval(one), one.result.difference)]
     effect = one.result.d_z
-    cells.append(_cell("-" if effect is None else f"{effect:.3f}", effect))
-    cells += [_cell(number(p), p) for each in (one.t, one.wilcoxon) for p in (each.p, each.holm, each.bh)]
+    cells.append(cell("-" if effect is None else f"{effect:.3f}", effect))
+    cells += [cell(number(p), p) for each in (one.t, one.wilcoxon) for p in (each.p, each.holm, each.bh)]
     return f"<tr>{''.join(cells)}</tr>"
 
 

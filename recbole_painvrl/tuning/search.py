@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute, run_folder
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import summary_table
+from recbole_painvrl.tuning.page import write_page
 from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.record import FILE, Record, ranked, read
 from recbole_painvrl.tuning.results import OUTPUT_FILE, best_table, write_text
@@ -82,7 +83,11 @@ def opened(planned: Plan) -> Iterator[None]:
             former = read(record.path)
             record.trials, record.winner = former.trials, former.winner
         record.write()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(UserError):  # it shows the records, which say themselves where they cannot be written
+                write_page(record, planned.space, planned.bigger, planned.base["valid_metric"].lower())
     finally:
         owner.release()
 
