@@ -25,6 +25,7 @@ from recbole_painvrl.invariance import (
     correlated_groups,
     environments,
     find_heterogeneity,
+    generate_mask,
     heterogeneity,
     identify_environments,
     likelihood,
@@ -544,15 +545,63 @@ def test_a_search_ends_after_its_steps_or_enough_stationary_ones_in_a_row(monkey
     assert search.finished()
 
 
-def test_noise_is_added_to_the_gates_position_as_drawn() -> None:
-    search = mask_search(sigma=0.4)
+@pytest.mark.parametrize("sigma", [0.4, 30.0])
+def test_noise_is_added_to_the_gates_position_as_drawn(sigma: float) -> None:
+    search = mask_search(sigma=sigma)
     search.mu.copy_(torch.tensor([-0.4, 0.1, 0.3]))
-    search.generator.manual_seed(9)
+    search.generator.manual_seed(11)
     gate, inside = search._noisy_gate()
-    noise = torch.randn(3, generator=torch.Generator().manual_seed(9))
-    position = torch.tensor([0.1, 0.6, 0.8]) + 0.4 * noise
+    noise = torch.randn(3, generator=torch.Generator().manual_seed(11))
+    position = torch.tensor([0.1, 0.6, 0.8]) + sigma * noise
+    assert {0.0, 1.0} <= set(gate.tolist()) or sigma < 1
     torch.testing.assert_close(gate, position.clamp(0, 1))
     assert torch.equal(inside, ((position > 0) & (position < 1)).float())
+
+
+@pytest.mark.parametrize("rows", [None, 0, 2, 3, 4])
+@pytest.mark.parametrize("candidates", [None, 0, 1, 4, 5, 6])
+def test_only_samples_are_estimated(monkeypatch: pytest.MonkeyPatch, rows: int | None, candidates: int | None) -> None:
+    """Three rows an environment and five items; whole ones need no estimate from several batches."""
+    asked: list[int | None] = []
+
+    def draw(n_items: int, number: int | None, *others: Any) -> Tensor:
+        asked.append(number)
+        return draw_candidates(n_items, number, *others)
+
+    monkeypatch.setattr(mask, "draw_candidates", draw)
+    search = mask_search(batch_size=rows, n_candidates=candidates, smoothing=0.7, estimate="average")
+    whole = rows != 2 and candidates not in (1, 4)
+    assert search.sampler.width == (2 if rows == 2 else 3)
+    assert (search.memory.kind, search.memory.decay) == (("batch", 0.0) if whole else ("average", 0.7))
+    assert asked == ([] if whole else [candidates])  # an estimate needs a batch before the first step's
+    row = search.step()
+    assert asked == [candidates] * (1 if whole else 2)
+    assert row["mask_mean"] == pytest.approx(float(search.mask().mean()))
+    assert search.step()["mask_mean"] == pytest.approx(float(search.mask().mean()))
+
+
+def test_without_a_step_the_projection_is_the_drawn_one_in_units_of_the_scores() -> None:
+    frozen, pairs = tables(torch.float32), Interactions(USERS, ITEMS)
+    settings = MaskSettings(steps=0, initial_scale=0.2, batch_size=None, n_candidates=None)
+    found = generate_mask(frozen, pairs, LABELS, SoftmaxLoss(), torch.Generator().manual_seed(2), settings)
+    drawn = torch.randn(2, 3, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(found.projection, score_unit(frozen) * 0.2 * drawn)
+    assert found.mask.tolist() == [0.5] * 3 and not found.history
+
+
+def test_no_column_no_mask() -> None:
+    empty = replace(tables(), features=torch.zeros(6, 0).double())
+    with pytest.raises(ValueError, match=r"^there is no feature column to make a mask of\.$"):
+        generate_mask(empty, Interactions(USERS, ITEMS), LABELS, SoftmaxLoss(), torch.Generator())
+
+
+def test_the_angle_of_two_gradients_whatever_their_lengths() -> None:
+    found = pareto_step(torch.tensor([2.0, 0.0]), torch.tensor([3.0, 3.0]))
+    assert found.cosine == pytest.approx(math.sqrt(0.5)) and found.angle == pytest.approx(45.0)
+    assert found.stationarity == pytest.approx((1 + math.sqrt(0.5)) / 2)
+    nothing = pareto_step(torch.zeros(2), torch.tensor([3.0, 4.0]))
+    torch.testing.assert_close(nothing.direction, torch.tensor([0.6, 0.8]) * (1 - nothing.weight))
+    assert nothing.stationarity == 0 and math.isnan(nothing.cosine) and math.isnan(nothing.angle)
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
