@@ -609,3 +609,42 @@ def test_nearly_equal_gradients_count_exactly_the_same(size: float) -> None:
     first = size * torch.tensor([1.0, 2.0, 3.0])
     assert pareto_step(first, first * (1 + 1e-6)).weight == 0.5
     assert pareto_step(first, first * (1 + 1e-6), settings=ParetoSettings(bounds=(0.7, 0.0))).weight == 0.7
+
+
+def test_every_step_is_that_of_adam_on_gradients_by_autograd() -> None:
+    """Gates along the bisector of penalty and risk; the projection along risk and ridge, in units of the scores."""
+    frozen, pairs = tables(), Interactions(USERS, ITEMS)
+    settings = MaskSettings(steps=4, sigma=0.0, batch_size=None, n_candidates=None, weight_decay=5.0, initial_scale=0.2)
+    found = generate_mask(frozen, pairs, LABELS, SoftmaxLoss(), torch.Generator().manual_seed(2), settings)
+
+    unit, source = score_unit(frozen), torch.Generator().manual_seed(2)
+    scaled = replace(frozen, user_feature=unit * frozen.user_feature)
+    start = 0.2 * torch.randn(2, 3, generator=source, dtype=torch.float64)
+    position, weights = torch.zeros(3, dtype=torch.float64, requires_grad=True), start.requires_grad_()
+    optimizer = torch.optim.Adam([position, weights], lr=settings.learning_rate)
+    for step in range(4):
+        gate = (position + 0.5).clamp(0, 1)
+        masked = weights * gate
+        scores = dense_scores(scaled, masked)[:, 1:]
+        of_rows = torch.logsumexp(scores[USERS], dim=1) - scores[USERS, ITEMS - 1]
+        losses = [of_rows[label == LABELS].mean() for label in range(3)]
+        gradients = torch.stack([torch.autograd.grad(one, masked, create_graph=True)[0] for one in losses])
+        penalty = (gate.square() * (gradients - gradients.mean(dim=0)).square().mean(dim=(0, 1))).sum()
+        risk = torch.stack(losses).mean()
+        ends = [torch.autograd.grad(one, position, retain_graph=True)[0] for one in (penalty, risk)]
+        (on_weights,) = torch.autograd.grad(risk, weights)
+        assert found.history[step]["irm"] == pytest.approx(float(penalty.detach()))
+        assert found.history[step]["erm"] == pytest.approx(float(risk.detach()))
+        position.grad = sum(0.5 * end / end.norm() for end in ends)
+        weights.grad = on_weights + 2 * 5.0 / 6 * weights.detach()
+        optimizer.step()
+    torch.testing.assert_close(found.mask, (position.detach() + 0.5).clamp(0, 1))
+    torch.testing.assert_close(found.projection, unit * weights.detach())
+
+
+def test_groups_have_as_many_gates_as_their_numbers() -> None:
+    pairs, source = Interactions(USERS, ITEMS), torch.Generator()
+    search = mask._Search(tables(), pairs, LABELS, SoftmaxLoss(), source, MaskSettings(), torch.tensor([1, 0, 1]))
+    search.mu.copy_(torch.tensor([0.25, -0.125]))
+    assert search.mu.shape == (2,)
+    assert search.mask().tolist() == [0.375, 0.75, 0.375]
