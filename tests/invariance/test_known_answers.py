@@ -42,9 +42,11 @@ from recbole_painvrl.invariance.basis import (
     moments,
 )
 from recbole_painvrl.invariance.control import _disagreement, _order
+from recbole_painvrl.invariance.estimate import RunningSquare
 from recbole_painvrl.invariance.families import free_projections, scaled_projections
 from recbole_painvrl.invariance.frozen import score_unit
 from recbole_painvrl.invariance.groups import modality_groups
+from recbole_painvrl.invariance.losses import EnvironmentBatch
 from recbole_painvrl.invariance.pareto import normalizer
 from recbole_painvrl.invariance.partition import clusters, slices
 from recbole_painvrl.invariance.sampling import EnvironmentSampler, draw_candidates
@@ -648,3 +650,34 @@ def test_groups_have_as_many_gates_as_their_numbers() -> None:
     search.mu.copy_(torch.tensor([0.25, -0.125]))
     assert search.mu.shape == (2,)
     assert search.mask().tolist() == [0.375, 0.75, 0.375]
+
+
+def test_the_unit_of_a_projection_is_that_of_scores_of_variance_one() -> None:
+    """All rows but the padding count."""
+    frozen = tables()
+    users, features = frozen.user_feature[1:], frozen.features[1:]
+    expected = 1 / math.sqrt(float(users.square().mean() * features.square().mean()) * 2 * 3)
+    assert score_unit(frozen) == pytest.approx(expected)
+    padded = replace(frozen, features=torch.cat([100 * torch.ones(1, 3), features]))
+    assert score_unit(padded) == pytest.approx(expected)
+    assert score_unit(replace(frozen, features=0 * frozen.features)) == 1.0
+
+
+def test_squares_are_estimated_without_bias_unless_told_otherwise() -> None:
+    assert (RunningSquare().kind, RunningSquare().decay) == ("unbiased", 0.9)
+    assert RunningSquare("average", 0.0).decay == 0.0
+    with pytest.raises(ValueError, match="above 0 for estimate 'unbiased'"):
+        RunningSquare("unbiased", 0.0)
+
+
+def test_rows_of_very_different_scores_keep_their_losses() -> None:
+    positive, negative = torch.tensor([[2000.0, -2000.0]]), torch.tensor([[[2001.0, 1990.0], [-2000.0, -2002.0]]])
+    rows = torch.tensor([[1, 1]])
+    found = SoftmaxLoss()(positive, negative, EnvironmentBatch(rows, rows, torch.ones(1, 2), torch.tensor([2, 3])))
+    expected = [math.log(1 + math.e + math.exp(-10)), math.log(2 + math.exp(-2))]
+    torch.testing.assert_close(found.loss, torch.tensor([expected]))
+
+
+def test_an_environment_without_rows_is_named() -> None:
+    with pytest.raises(ValueError, match=r"these have none: \[2\]"):
+        EnvironmentSampler(torch.tensor([0, 1, 1]), 3, None, torch.Generator())
