@@ -681,3 +681,18 @@ def test_rows_of_very_different_scores_keep_their_losses() -> None:
 def test_an_environment_without_rows_is_named() -> None:
     with pytest.raises(ValueError, match=r"these have none: \[2\]"):
         EnvironmentSampler(torch.tensor([0, 1, 1]), 3, None, torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("user_feature", (5, 2), "users of user_id and user_feature must agree, but got 6 and 5."),
+        ("features", (7, 3), "items of item_id and features must agree, but got 6 and 7."),
+        ("item_id", (6, 4), "width of user_id and item_id must agree, but got 2 and 4."),
+        ("item_scale", (3,), "items of item_scale and features must agree, but got 3 and 6."),
+    ],
+)
+def test_tables_that_do_not_fit_are_named(name: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        replace(tables(), **{name: torch.zeros(shape)})
+    assert str(caught.value) == message
