@@ -38,7 +38,8 @@ also_copy = ["benchmarks", "properties", "README.md", "setup.py"]
 pytest_add_cli_args = ["-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = ["tests/invariance"]
 """
-KILLED = {1: "killed", 3: "killed", 0: "survived", 5: "not reached", 33: "not reached"}
+UNKNOWN = "unknown"
+RESULTS = {1: "killed", 3: "killed", 0: "survived", 5: "not reached", 33: "not reached", None: UNKNOWN, 2: UNKNOWN}
 KINDS = ("killed", "timeout", "survived", "not reached")
 
 
@@ -90,12 +91,18 @@ def main() -> int:
     if arguments.again:
         run(arguments.folder, survivors(arguments.folder))
     found = list(mutants(arguments.folder / "mutants" / PACKAGE))
+    if not found or any(one.kind == UNKNOWN for one in found):
+        print(f"{sum(one.kind == UNKNOWN for one in found)} of {len(found)} mutants have no result; run it again")
+        return 1
     rules = [Rule(**one) for one in yaml.safe_load(RULES.read_text(encoding="utf-8"))]
     text, unexplained = page(found, rules)
     arguments.output.write_text(text, encoding="utf-8")
     for one in unexplained:
         print(f"{one.module}.{one.function}: {one.before}  =>  {one.after}")
     print(f"{len(unexplained)} survivors without a rule in {RULES.name}")
+    for rule in rules:
+        if not any(rule.fits(one) for one in found if one.kind != "killed"):
+            print(f"{RULES.name}: nothing survives any more in {rule.where} by {rule.change}")
     return int(bool(unexplained))
 
 
@@ -114,9 +121,9 @@ def prepare(folder: Path) -> None:
 
 
 def run(folder: Path, names: tuple[str, ...] = ()) -> None:
-    """Runs mutmut on all mutants that have no result yet, or on those of these names."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    subprocess.run([sys.executable, "-m", "mutmut", "run", *names], cwd=folder, env=environment, check=bool(names))
+    """Runs mutmut on all mutants that have no result yet, or on those of these names; it may end by a signal."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}  # the folder's package, and no other
+    subprocess.run([sys.executable, "-m", "mutmut", "run", *names], cwd=folder, env=environment, check=False)
 
 
 def survivors(folder: Path) -> tuple[str, ...]:
@@ -135,7 +142,7 @@ def mutants(folder: Path) -> Iterator[Mutant]:
             own = name.rpartition(".")[2]
             plain = re.sub(r"__mutmut_\d+$", "", own)
             before, after = _changed(functions[f"{plain}__mutmut_orig"], functions[own])
-            yield Mutant(file.stem, _readable(plain), KILLED.get(code, "timeout"), before, after)
+            yield Mutant(file.stem, _readable(plain), RESULTS.get(code, "timeout"), before, after)
 
 
 def _functions(source: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.mutation import RULES, Mutant, Rule, mutants, page, survivors
+from benchmarks.mutation import RULES, UNKNOWN, Mutant, Rule, mutants, page, survivors
 
 SOURCE = """
 def x_twice__mutmut_orig(number):
@@ -51,6 +51,13 @@ def test_survivors_are_explained_by_the_first_rule_or_stay_open(tmp_path: Path) 
     assert "| tools | 3 | 1 | 0 | 2 | 0 | 1 |" in text and "| all | 3 | 1 | 0 | 2 | 0 | 1 |" in text
     assert "**One device.**" in text and "Never read" not in text
     assert "- `tools.Box.open`: `return self.lid.to(device)` => `return self.lid.to(None)`" in text
+
+
+def test_mutants_that_were_not_run_are_not_counted_as_found_out(tmp_path: Path) -> None:
+    found_in(tmp_path)
+    codes = {**CODES, "a.tools.x_twice__mutmut_1": None, "a.tools.x_twice__mutmut_2": -24}
+    (tmp_path / "tools.py.meta").write_text(json.dumps({"exit_code_by_key": codes}))
+    assert [one.kind for one in mutants(tmp_path)] == [UNKNOWN, "timeout", "survived"]
 
 
 def test_survivors_are_named_as_mutmut_does(tmp_path: Path) -> None:
