@@ -235,7 +235,8 @@ def test_groups_are_those_of_average_linkage_on_correlations(seed: int, n_groups
 def test_as_many_groups_as_columns_keep_their_order() -> None:
     features = torch.tensor(np.random.default_rng(0).normal(size=(8, 5)))
     assert correlated_groups(features, [(0, 5)], 5).tolist() == [0, 1, 2, 3, 4]
-    assert correlated_groups(features, [(0, 5)], 1).tolist() == [0] * 5
+    one = correlated_groups(features, [(0, 5)], 1)
+    assert one.tolist() == [0] * 5 and one.dtype == torch.long
     assert modality_groups([(0, 2), (2, 3), (3, 7)]).tolist() == [0, 0, 1, 2, 2, 2, 2]
 
 
