@@ -51,6 +51,7 @@ MORE = [
     (SEARCH, Moment("the best trials are told", f"{SEARCHING}:_report")),
     (SEARCH, Moment("the winner is about to be recorded", f"{TRIALS}.write", 2)),
 ]
+ALL = MOMENTS + MORE
 
 
 @pytest.fixture(scope="module")
@@ -101,30 +102,27 @@ def all_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def check_killed(words: list[str], keys: list[str], folder: Path, moment: Moment, left: dict[str, Any]) -> None:
-    assert done(words, keys, folder, moment) == -signal.SIGKILL
-    assert done(words, keys, folder) == 0, (folder / "output").read_text()
-    assert all_of(folder) == left
-    assert not list(folder.rglob("*.part"))
+def kills() -> list[Any]:
+    """All moments; most are the slow suite's."""
+    named = [
+        (f"{'search' if words is SEARCH else 'comparison'}: {moment.name}", words, moment) for words, moment in ALL
+    ]
+    few = len(MOMENTS)
+    return [
+        pytest.param(words, moment, id=name, marks=[] if place < few else pytest.mark.slow)
+        for place, (name, words, moment) in enumerate(named)
+    ]
 
 
-def ids(moments: list[tuple[list[str], Moment]]) -> list[str]:
-    return [f"{'search' if words is SEARCH else 'comparison'}: {moment.name}" for words, moment in moments]
-
-
-@pytest.mark.parametrize(("words", "moment"), MOMENTS, ids=ids(MOMENTS))
+@pytest.mark.parametrize(("words", "moment"), kills())
 def test_a_killed_command_goes_on_to_the_same_end(
     words: list[str], moment: Moment, keys: list[str], straight: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
-    check_killed(words, keys, tmp_path, moment, straight[words[1]])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("words", "moment"), MORE, ids=ids(MORE))
-def test_it_may_be_killed_at_any_of_twenty_moments(
-    words: list[str], moment: Moment, keys: list[str], straight: dict[str, dict[str, Any]], tmp_path: Path
-) -> None:
-    check_killed(words, keys, tmp_path, moment, straight[words[1]])
+    """At any of twenty moments."""
+    assert done(words, keys, tmp_path, moment) == -signal.SIGKILL
+    assert done(words, keys, tmp_path) == 0, (tmp_path / "output").read_text()
+    assert all_of(tmp_path) == straight[words[1]]
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.slow
