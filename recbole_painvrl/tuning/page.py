@@ -19,7 +19,7 @@ from recbole_painvrl.tuning.space import Choice, Parameter, Space, Uniform
 
 FILE = "search.html"
 STEP, TOP, HEIGHT, SIDE = 150, 60, 330, 90  # pixels: between axes, above them, their length, beside them
-CIVIDIS = ((236, 215, 80), (187, 175, 113), (124, 123, 120), (87, 93, 109), (0, 32, 76))  # worst to best
+CIVIDIS = ((0, 32, 76), (87, 93, 109), (124, 123, 120), (187, 175, 113), (236, 215, 80))  # best to worst
 LEGEND = (
     "A line is a trial, the darker the better; the thick one is the best. Dashed lines were stopped early, dotted ones "
     "failed. Point at a line for its trial, at a heading of the table to sort."
@@ -80,25 +80,29 @@ def search_page(record: Record, space: Space, bigger: bool, metric: str) -> str:
         body.append(f"<p>{escape(winner)}</p>")
     if record.trials:
         caption = f"<figcaption>{escape(LEGEND)}</figcaption></figure>"
-        body += [PICTURE, "<figure>", picture(record.trials, space, best, metric), caption, _table(record, space)]
+        body += [PICTURE, "<figure>", picture(record.trials, space, bigger, metric), caption, _table(record, space)]
     return document(body, title)
 
 
-def picture(trials: Sequence[Trial], space: Space, best: Sequence[Trial], metric: str) -> str:
+def picture(trials: Sequence[Trial], space: Space, bigger: bool, metric: str) -> str:
     """Returns the parallel coordinates as SVG; the best trials come last, so that they lie on top."""
+    best = ranked(trials, bigger)
     scores = [trial.score for trial in best if trial.score is not None]
-    axes = [*map(axis_of, space), _score_axis(scores, f"valid {metric}")]
-    width = 2 * SIDE + STEP * (len(axes) - 1)
+    axes, score_axis = [*map(axis_of, space)], _score_axis(scores, f"valid {metric}")
+    width = 2 * SIDE + STEP * len(axes)
     parts = [
         f'<svg class="trials" viewBox="0 0 {width} {TOP + HEIGHT + 40}" role="img" '
         'aria-label="Trials across their parameters">'
     ]
-    order = [trial for trial in trials if trial not in best] + list(best)[::-1]
-    first = best[0].number if best else None
-    low, high = (min(scores), max(scores)) if scores else (0.0, 0.0)
-    flip = bool(scores) and best[0].score == low and low < high  # a smaller score is the better one
-    parts += [_line(trial, axes, trial.number == first, (low, high), flip) for trial in order]
-    parts += [part for place, axis in enumerate(axes) for part in _drawn(axis, SIDE + STEP * place)]
+    for trial in [*(one for one in trials if one not in best), *reversed(best)]:
+        heights = [axis.place(trial.parameters[one.name]) for axis, one in zip(axes, space, strict=True)]
+        if trial in best:
+            heights.append(score_axis.place(trial.score))
+            light = 1 - heights[-1] if bigger else heights[-1]
+            parts.append(_line(trial, heights, trial.state + (" best" if trial is best[0] else ""), _colour(light)))
+        else:
+            parts.append(_line(trial, heights, "failed", None))
+    parts += [part for place, axis in enumerate([*axes, score_axis]) for part in _drawn(axis, SIDE + STEP * place)]
     return "\n".join([*parts, "</svg>"])
 
 
@@ -132,24 +136,21 @@ def _score_axis(scores: Sequence[float], name: str) -> Axis:
     return Axis(name, place, tuple((place(end), f"{end:.4f}") for end in dict.fromkeys((low, high))) if scores else ())
 
 
-def _line(trial: Trial, axes: Sequence[Axis], is_best: bool, scores: tuple[float, float], flip: bool) -> str:
-    values = [trial.parameters[axis.name.removesuffix(" (log)")] for axis in axes[:-1]]
-    if trial.score is not None:
-        values.append(trial.score)
-    points = [
-        f"{SIDE + STEP * number},{TOP + HEIGHT * (1 - axis.place(value)):.1f}"
-        for number, (axis, value) in enumerate(zip(axes, values, strict=False))
-    ]
-    stroke = "" if trial.score is None else f' stroke="{_colour(axes[-1].place(trial.score), flip)}"'
-    style = "failed" if trial.score is None else f"{trial.state}{' best' if is_best else ''}"
+def _line(trial: Trial, heights: Sequence[float], style: str, colour: str | None) -> str:
+    """The line of a trial through heights from 0 (bottom) to 1; without a colour it has no score."""
+    points = " ".join(
+        f"{SIDE + STEP * number},{TOP + HEIGHT * (1 - height):.1f}" for number, height in enumerate(heights)
+    )
+    stroke = f' stroke="{colour}"' if colour else ""
     named = ", ".join(f"{name} {_shown(value)}" for name, value in trial.parameters.items())
-    score = trial.state if trial.score is None else f"{trial.score:.4f}"
+    score = f"{trial.score:.4f}" if colour else trial.state
     title = escape(f"trial {trial.number}: {score}; {named}")
-    return f'<polyline class="{style}" points="{" ".join(points)}"{stroke}><title>{title}</title></polyline>'
+    return f'<polyline class="{style}" points="{points}"{stroke}><title>{title}</title></polyline>'
 
 
-def _colour(place: float, flip: bool) -> str:
-    place = (1 - place if flip else place) * (len(CIVIDIS) - 1)
+def _colour(light: float) -> str:
+    """A colour of the palette: 0 is dark, 1 light."""
+    place = light * (len(CIVIDIS) - 1)
     left = min(int(place), len(CIVIDIS) - 2)
     mixed = (round(a + (place - left) * (b - a)) for a, b in zip(CIVIDIS[left], CIVIDIS[left + 1], strict=True))
     return f"rgb({','.join(map(str, mixed))})"

@@ -12,7 +12,7 @@ import pytest
 
 from recbole_painvrl import cli
 from recbole_painvrl.tuning.page import FILE, HEIGHT, TOP, axis_of, picture, search_page, write_page
-from recbole_painvrl.tuning.record import Record, Trial, ranked
+from recbole_painvrl.tuning.record import Record, Trial
 from recbole_painvrl.tuning.space import Choice, Stepped, Uniform, Whole
 from tests.comparison.conftest import Flags
 from tests.tuning.test_search import the_search
@@ -39,9 +39,9 @@ TRIALS = [
 ]
 
 
-def lines(bigger: bool = True) -> dict[int, dict[str, Any]]:
+def lines(bigger: bool = True, trials: list[Trial] = TRIALS) -> dict[int, dict[str, Any]]:
     """What is drawn of each trial, by its number: heights from 0 to 1, class, colour."""
-    root = ElementTree.fromstring(picture(TRIALS, SPACE, ranked(TRIALS, bigger), "valid ndcg@10"))
+    root = ElementTree.fromstring(picture(trials, SPACE, bigger, "ndcg@10"))
     found = {}
     for line in root.iter("polyline"):
         number = int(re.match(r"trial (\d+):", line[0].text)[1])
@@ -68,6 +68,13 @@ def test_the_best_is_dark_and_thick_whether_large_or_small(bigger: bool, best: i
     assert found[best] == {**found[best], "class": "done best", "stroke": "rgb(0,32,76)"}
     assert found[worst] == {**found[worst], "class": "done", "stroke": "rgb(236,215,80)"}
     assert found[3]["stroke"] is None
+
+
+def test_a_larger_score_is_dark_even_where_the_best_is_less() -> None:
+    """Trials that were stopped rank after those that are done, whatever their scores."""
+    found = lines(trials=[trial(0, 0.001, "bpr", 1, 0.1), trial(1, 0.01, None, 3, 0.3, state="stopped")])
+    assert (found[0]["class"], found[0]["stroke"]) == ("done best", "rgb(236,215,80)")
+    assert (found[1]["class"], found[1]["stroke"]) == ("stopped", "rgb(0,32,76)")
 
 
 def test_axes_of_single_values_and_steps() -> None:
