@@ -49,7 +49,7 @@ def pair_keys(part: Dataset) -> NDArray[np.int64]:
 
 
 class Rows:
-    """Items by user; an index of users gives a list of their items, long [each], as RecBole's loader wants them.
+    """Items by user; an index of users gives a list of their items, long [each], as RecBole's loader has them.
 
     Args:
         keys: Different pairs ``user * I + item`` in ascending order.
@@ -65,6 +65,15 @@ class Rows:
         """Returns the items of each of ``users``."""
         bounds = [(self.starts[user], self.starts[user + 1]) for user in users]
         return [torch.from_numpy(self.items[start:stop].astype(np.int64)) for start, stop in bounds]
+
+    def pairs(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Returns the place in ``users`` [B] and the item of each of their pairs, long [P] both."""
+        starts = self.starts[users]
+        counts = self.starts[users + 1] - starts
+        ends = counts.cumsum()
+        places = np.repeat(np.arange(len(users)), counts)
+        rows = np.arange(len(places)) + (starts - ends + counts)[places]
+        return torch.from_numpy(places), torch.from_numpy(self.items[rows].astype(np.int64))
 
 
 class FullSortLoader(FullSortEvalDataLoader):
@@ -94,6 +103,12 @@ class FullSortLoader(FullSortEvalDataLoader):
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.user_df)
         super(FullSortEvalDataLoader, self).__init__(config, dataset, known, shuffle=shuffle)
+
+    def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, tuple[Tensor, Tensor], Tensor, Tensor]:
+        """Returns a batch of users as RecBole does, without a tensor for each of them."""
+        chosen = np.asarray(index)
+        users = self.uid_list.numpy()[chosen]
+        return (self.user_df[chosen], self.uid2history_item.pairs(users), *self.uid2positive_item.pairs(users))
 
 
 def ranks_all_items(config: Any) -> bool:

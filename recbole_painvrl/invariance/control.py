@@ -71,7 +71,7 @@ def permuted_control(
     rows = sampled_rows(units, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     judges = draw_candidates(frozen.n_items, n_reference, generator, labels.device)
-    scores = ReferenceChoices(frozen.folded(), projection, judges).scores(sample)
+    scores = ReferenceChoices(frozen.folded(), projection, judges).tables(sample)[0]
     whitened = scores @ whitener(scores.T @ scores).T * len(rows) ** 0.5
     _, units = torch.unique(units[rows], return_inverse=True)
     _, labels = torch.unique(labels[rows], return_inverse=True)

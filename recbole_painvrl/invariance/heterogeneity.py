@@ -12,7 +12,6 @@ for neglected heterogeneity", 1984.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -87,70 +86,96 @@ def find_heterogeneity(
     model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
-    tables = torch.cat([model.scores(sample)[None], model.simulated_scores(sample, SIMULATED, generator)])
+    tables = model.tables(sample, SIMULATED, generator)
     for table in tables:
         table.copy_(centered(table, sample.users)).mul_(variant)
     directions, excess, chance = _directions(tables, torch.unique(unit_of_row[rows], return_inverse=True)[1])
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
-    along = centered(model.scores(interactions, directions), interactions.users)
+    along = centered(model.along(interactions, directions), interactions.users)
     return Heterogeneity(directions, _places(along, unit_of_row, excess[:rank]), excess, chance)
 
 
 class ReferenceChoices:
-    """Choice probabilities of one recommender on the judges [N], and the scores of choices by the columns' factors."""
+    """Choice probabilities of one recommender on the judges [N], and the scores of choices by the columns' factors.
+
+    A choice of item i by user u has the score ``(1 - p_ui) * taste_u * (x_i - mean over p_u of x)`` [D]: the derivative
+    of its log-likelihood by a factor of each column of the features.
+    """
 
     def __init__(self, frozen: FrozenRecommender, projection: Tensor, judges: Tensor) -> None:
-        """Keeps the tables; users are worked on in blocks."""
-        self.frozen, self.judges = frozen, judges
-        self.taste = frozen.user_feature @ projection
+        """Projects the items; users are worked on in blocks."""
+        self.frozen, self.projection, self.judges = frozen, projection, judges
+        self.content = frozen.features @ projection.T
         self.features = frozen.features[judges]
+        self.judged_id, self.judged_content = frozen.item_id[judges].T, self.content[judges].T
         self.drawn = torch.zeros(frozen.n_items + 1, dtype=torch.bool, device=judges.device)
         self.drawn[judges] = True
 
-    def scores(self, interactions: Interactions, directions: Tensor | None = None) -> Tensor:
-        """Derivatives of each row's log-likelihood by the columns' factors [n, D], or along ``directions`` [n, r]."""
-        found = torch.empty(0)
-        for rows, users, place, share, log_normalizer in self._blocks(interactions.users):
-            items = interactions.items[rows]
-            own = self._own_share(interactions.users[rows], items, log_normalizer[place])
-            away = self.frozen.features[items] - (share @ self.features)[place]
-            block = (1 - own)[:, None] * self.taste[users][place] * away
-            block = block if directions is None else block @ directions.T
-            found = found if len(found) else block.new_empty(len(interactions), block.shape[1])
-            found[rows] = block
+    def tables(self, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None) -> Tensor:
+        """Returns the scores [1 + S, n, D] of the choices, then of ``made_up`` S times as many of the recommender's.
+
+        Raises:
+            ValueError: Choices are to be made up, and there is no generator.
+        """
+        width = self.features.shape[1]
+        level = _levels(made_up, len(choices), generator).to(choices.users.device)
+        found = self.content.new_empty(1 + made_up, len(choices), width)
+        users, place, counts = torch.unique(choices.users, return_inverse=True, return_counts=True)
+        order, ends = torch.argsort(place, stable=True), counts.cumsum(0)
+        for first, last in _runs(len(self.judges) + counts * width):
+            share, normalizer = self._shares(users[first:last])
+            rows = order[ends[first] - counts[first] : ends[last - 1]]
+            user, item, at = choices.users[rows], choices.items[rows], place[rows] - first
+            taste = self.frozen.user_feature[users[first:last]] @ self.projection
+            mean, taste = (taste * (share @ self.features))[at], taste[at]
+            own = self._own_share(self._pair_scores(user, item), item, normalizer[at])
+            found[0, rows] = (taste * self.frozen.features[item]).sub_(mean).mul_((1 - own)[:, None])
+            drawn = _draw(share, at.expand(made_up, -1), level[:, rows])
+            for table, judge in zip(found[1:], drawn, strict=True):
+                table[rows] = (taste * self.features[judge]).sub_(mean)
         return found
 
-    def simulated_scores(self, interactions: Interactions, number: int, generator: torch.Generator) -> Tensor:
-        """The same for ``number`` choices that the recommender makes up for each row's user, [number, n, D]."""
-        found = self.taste.new_empty(number, len(interactions), self.taste.shape[1])
-        for rows, users, place, share, _ in self._blocks(interactions.users):
-            drawn = _draw(share, place.expand(number, -1), generator)
-            found[:, rows] = self.taste[users][place] * (self.features[drawn] - (share @ self.features)[place])
-        return found
+    def along(self, choices: Interactions, directions: Tensor) -> Tensor:
+        """Returns the scores of the choices along ``directions`` [r, D], [n, r], without a row of D for each of them.
 
-    def _own_share(self, users: Tensor, items: Tensor, log_normalizer: Tensor) -> Tensor:
-        """Probability [B] of each row's own item if it is none of the judges, else 0: their mean has it already."""
-        frozen = self.frozen
-        own = (frozen.user_id[users] * frozen.item_id[items]).sum(1) + (self.taste[users] * frozen.features[items]).sum(
-            1
+        ``<taste_u * direction, x>`` is the score of x under the projection times the direction.
+        """
+        user_feature, turned = self.frozen.user_feature, self.projection * directions[:, None]
+        own = [(user_feature[choices.users] * (self.frozen.features @ one.T)[choices.items]).sum(1) for one in turned]
+        judged = torch.cat([self.features @ one.T for one in turned], dim=1)
+        users, place = torch.unique(choices.users, return_inverse=True)
+        means, normalizer = self.content.new_empty(len(users), len(turned)), self.content.new_empty(len(users))
+        for first, last in _runs(torch.full_like(users, len(self.judges))):
+            share, normalizer[first:last] = self._shares(users[first:last])
+            mean = (share @ judged).unflatten(1, (len(turned), -1))
+            means[first:last] = (user_feature[users[first:last], None] * mean).sum(dim=2)
+        share = self._own_share(self._pair_scores(choices.users, choices.items), choices.items, normalizer[place])
+        return (1 - share)[:, None] * (torch.stack(own, dim=1) - means[place])
+
+    def _shares(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Choice probabilities [U', N] among the judges, and the logarithm of all items' normalizer [U']."""
+        scores = self.frozen.user_id[users] @ self.judged_id + self.frozen.user_feature[users] @ self.judged_content
+        log_normalizer = scores.logsumexp(dim=1)
+        return (scores - log_normalizer[:, None]).exp_(), log_normalizer + math.log(
+            self.frozen.n_items / len(self.judges)
         )
-        return torch.where(self.drawn[items], 0.0, torch.sigmoid(own - log_normalizer))
 
-    def _blocks(self, users: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-        """Yields rows [B], their users [U'], each row's place among these [B], choice shares [U', N], normalizers."""
-        order = torch.argsort(users, stable=True)
-        present, counts = torch.unique_consecutive(users[order], return_counts=True)
-        ends = counts.cumsum(0)
-        size = max(1, BLOCK // (self.judges.shape[0] + int(counts.max()) * self.taste.shape[1]))
-        scale = math.log(self.frozen.n_items / self.judges.shape[0])
-        for first in range(0, present.shape[0], size):
-            block = present[first : first + size]
-            rows = order[ends[first] - counts[first] : ends[first + block.shape[0] - 1]]
-            place = torch.arange(block.shape[0], device=users.device).repeat_interleave(counts[first : first + size])
-            scores = self.frozen.user_id[block] @ self.frozen.item_id[self.judges].T
-            scores = scores + self.taste[block] @ self.features.T
-            yield rows, block, place, scores.softmax(dim=1), scores.logsumexp(dim=1) + scale
+    def _pair_scores(self, users: Tensor, items: Tensor) -> Tensor:
+        frozen = self.frozen
+        scores = (frozen.user_id[users] * frozen.item_id[items]).sum(1)
+        return scores + (frozen.user_feature[users] * self.content[items]).sum(1)
+
+    def _own_share(self, scores: Tensor, items: Tensor, log_normalizer: Tensor) -> Tensor:
+        """Probability [B] of each row's own item if it is none of the judges, else 0: their mean has it already."""
+        return torch.where(self.drawn[items], 0.0, torch.sigmoid(scores - log_normalizer))
+
+
+def _runs(costs: Tensor) -> list[tuple[int, int]]:
+    """Returns the bounds of consecutive runs of entries whose ``costs`` add up to a block, or a little more."""
+    _, lengths = torch.unique_consecutive((costs.cumsum(0) - 1) // BLOCK, return_counts=True)
+    ends = lengths.cumsum(0).tolist()
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def centered(scores: Tensor, users: Tensor) -> Tensor:
@@ -165,12 +190,20 @@ def centered(scores: Tensor, users: Tensor) -> Tensor:
     return scores - (sums / counts[:, None])[place]
 
 
-def _draw(share: Tensor, place: Tensor, generator: torch.Generator) -> Tensor:
-    """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [...], all at once."""
+def _levels(number: int, length: int, generator: torch.Generator | None) -> Tensor:
+    """Random numbers of [0, 1) [number, length], all drawn at once: how users are split into blocks changes nothing."""
+    if not number:
+        return torch.empty(0, length, dtype=torch.float64)
+    if generator is None:
+        raise ValueError("choices can only be made up by a generator")
+    return torch.rand(number, length, generator=generator, device=generator.device, dtype=torch.float64)
+
+
+def _draw(share: Tensor, place: Tensor, level: Tensor) -> Tensor:
+    """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [...], by numbers of [0, 1) each."""
     climb = share.double().cumsum(dim=1)
     climb = climb / climb[:, -1:] + torch.arange(share.shape[0], device=share.device)[:, None]
-    level = torch.rand(place.shape, generator=generator, device=generator.device, dtype=torch.float64)
-    found = torch.searchsorted(climb.flatten(), place + level.to(share.device), right=True)
+    found = torch.searchsorted(climb.flatten(), place + level, right=True)
     return (found - place * share.shape[1]).clamp(0, share.shape[1] - 1)
 
 
@@ -193,14 +226,23 @@ def _directions(tables: Tensor, units: Tensor) -> tuple[Tensor, Tensor, float]:
         tables: [1 + S, n, D] scores of the real choices, then of each set of made-up ones.
         units: [n] unit of each row.
     """
-    white = whitener(_finite(torch.stack([table.T @ table for table in tables[1:]]).mean(dim=0)))
-    sums = tables.new_zeros(len(tables), int(units.max()) + 1, tables.shape[2]).index_add_(1, units, tables)
-    moments = _finite(white @ (sums.mT @ sums) @ white.T)
+    moments = _finite(torch.stack([table.T @ table for table in tables]))
+    white = whitener(moments[1:].mean(dim=0))
+    n_units = int(units.max()) + 1
+    if n_units < len(units):
+        moments = torch.stack([_of_units(table, units, n_units) for table in tables])
+    moments = _finite(white @ moments @ white.T)
     total = moments[1:].sum(dim=0)
     expected = torch.cat([total[None] / SIMULATED, (total - moments[1:]) / (SIMULATED - 1)])
     values, vectors = torch.linalg.eigh(moments - expected)
     chance = max(float(values[1:, -1].max()), LEAST)
     return (vectors[0].flip(1).T @ white) * units.shape[0] ** 0.5, values[0].flip(0), chance
+
+
+def _of_units(table: Tensor, units: Tensor, n_units: int) -> Tensor:
+    """Second moment [D, D] of the units' sums of the scores [n, D]."""
+    sums = table.new_zeros(n_units, table.shape[1]).index_add_(0, units, table)
+    return sums.T @ sums
 
 
 def _finite(moments: Tensor) -> Tensor:

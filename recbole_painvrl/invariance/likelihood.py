@@ -25,44 +25,33 @@ def row_evidence(
         candidates: [N] items the normalizer is estimated from; exact if these are all items.
         likelihood: Whether the evidence is the log-likelihood of the item; else its score.
     """
+    identity = _dots(frozen.user_id, frozen.item_id, interactions)
     # one environment after the other: the projected items of all of them are larger than most models
-    found = [_evidence(frozen, interactions, one[None], candidates, likelihood) for one in projections]
-    return torch.cat(found)
-
-
-def _evidence(
-    frozen: FrozenRecommender, interactions: Interactions, projections: Tensor, candidates: Tensor, likelihood: bool
-) -> Tensor:
-    """Returns the evidence [E, n] of some environments, all at once; arguments are those of ``row_evidence``."""
-    projected = frozen.features @ projections.mT
-    scores = _own_scores(frozen, interactions, projected)
+    scores = torch.stack([_dots(frozen.user_feature, frozen.features @ one.T, interactions) for one in projections])
+    scores += identity
     if not likelihood:
         return scores
     users, user_of_row = torch.unique(interactions.users, return_inverse=True)
-    normalizer = _log_normalizer(frozen, users, projected, candidates)[:, user_of_row]
+    normalizer = _log_normalizer(frozen, users, projections, candidates)[:, user_of_row]
     drawn = torch.zeros(frozen.n_items + 1, dtype=torch.bool, device=candidates.device)
     drawn[candidates] = True
     counted = drawn[interactions.items]
     return scores - torch.where(counted, normalizer, torch.logaddexp(normalizer, scores))
 
 
-def _own_scores(frozen: FrozenRecommender, interactions: Interactions, projected: Tensor) -> Tensor:
-    """Score of each interaction [E, n] for projected items [E, I, k]."""
-    n_environments, _, width = projected.shape
-    block = max(1, BLOCK // (n_environments * width))
-    blocks = []
-    for users, items in zip(interactions.users.split(block), interactions.items.split(block), strict=True):
-        content = torch.einsum("bk,ebk->eb", frozen.user_feature[users], projected[:, items])
-        blocks.append(content + (frozen.user_id[users] * frozen.item_id[items]).sum(dim=-1))
-    return torch.cat(blocks, dim=1)
+def _dots(of_users: Tensor, of_items: Tensor, interactions: Interactions) -> Tensor:
+    """Product [n] of the vectors of each interaction's user and item."""
+    block = max(1, BLOCK // of_items.shape[1])
+    pairs = zip(interactions.users.split(block), interactions.items.split(block), strict=True)
+    return torch.cat([(of_users[users] * of_items[items]).sum(dim=1) for users, items in pairs])
 
 
-def _log_normalizer(frozen: FrozenRecommender, users: Tensor, projected: Tensor, candidates: Tensor) -> Tensor:
+def _log_normalizer(frozen: FrozenRecommender, users: Tensor, projections: Tensor, candidates: Tensor) -> Tensor:
     """Logarithm of the softmax's normalizer for each user [E, U'], estimated from the candidates."""
-    n_environments, n_candidates = projected.shape[0], candidates.shape[0]
-    identities, content = frozen.item_id[candidates].T, projected[:, candidates].mT
-    blocks = [
-        torch.logsumexp(frozen.user_id[block] @ identities + frozen.user_feature[block] @ content, dim=-1)
-        for block in users.split(max(1, BLOCK // (n_environments * n_candidates)))
-    ]
-    return torch.cat(blocks, dim=1) + math.log(frozen.n_items / n_candidates)
+    identities, features = frozen.item_id[candidates].T, frozen.features[candidates]
+    contents = [(features @ one.T).T for one in projections]
+    blocks = []
+    for block in users.split(max(1, BLOCK // candidates.shape[0])):
+        identity, tastes = frozen.user_id[block] @ identities, frozen.user_feature[block]
+        blocks.append(torch.stack([torch.addmm(identity, tastes, content).logsumexp(dim=1) for content in contents]))
+    return torch.cat(blocks, dim=1) + math.log(frozen.n_items / candidates.shape[0])

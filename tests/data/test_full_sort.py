@@ -35,6 +35,8 @@ def test_batches_are_those_of_recbole(tmp_path: Path) -> None:
             assert torch.equal(mine[0][dataset.uid_field], stock[0][dataset.uid_field])
             assert pairs(mine[1]) == pairs(stock[1])
             assert pairs(mine[2:]) == pairs(stock[2:])
+            users = mine[0][dataset.uid_field]
+            assert all(map(torch.equal, one.uid2positive_item[users], other.uid2positive_item[users]))
 
 
 def test_rows_are_checked_piece_by_piece(tmp_path: Path, monkeypatch) -> None:

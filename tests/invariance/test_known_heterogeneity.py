@@ -17,6 +17,7 @@ from recbole_painvrl.invariance.heterogeneity import (
     ReferenceChoices,
     _directions,
     _draw,
+    _levels,
     _places,
     centered,
     find_heterogeneity,
@@ -51,14 +52,14 @@ def test_scores_are_derivatives_of_the_log_likelihood(
 ) -> None:
     monkeypatch.setattr(heterogeneity, "BLOCK", block)
     expected = torch.stack([by_factors(int(user), int(item), judges) for user, item in zip(USERS, ITEMS, strict=True)])
-    torch.testing.assert_close(model(judges).scores(PAIRS), expected)
+    torch.testing.assert_close(model(judges).tables(PAIRS)[0], expected)
     directions = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(model(judges).scores(PAIRS, directions), expected @ directions.T)
+    torch.testing.assert_close(model(judges).along(PAIRS, directions), expected @ directions.T)
 
 
 def test_an_item_that_is_no_judge_counts_for_itself() -> None:
     """Its derivative: (1 - its own share) times its distance from the mean of the judges."""
-    judges, found = [2, 3, 5], model([2, 3, 5]).scores(PAIRS)
+    judges, found = [2, 3, 5], model([2, 3, 5]).tables(PAIRS)[0]
     for row, (user, item) in enumerate(zip(USERS.tolist(), ITEMS.tolist(), strict=True)):
         frozen, scores = tables(), dense_scores(tables(), projection())[user]
         share, total = scores[judges].softmax(dim=0), 5 / 3 * float(scores[judges].exp().sum())
@@ -70,7 +71,7 @@ def test_an_item_that_is_no_judge_counts_for_itself() -> None:
 
 def test_made_up_choices_come_with_the_recommenders_shares() -> None:
     number, judges = 4000, [1, 2, 3, 4, 5]
-    found = model(judges).simulated_scores(PAIRS, number, torch.Generator().manual_seed(1))
+    found = model(judges).tables(PAIRS, number, torch.Generator().manual_seed(1))[1:]
     assert found.shape == (number, len(USERS), 3)
     for row, user in enumerate(USERS.tolist()):
         possible = torch.stack([by_factors(user, item, judges) for item in judges])
@@ -84,12 +85,17 @@ def test_made_up_choices_come_with_the_recommenders_shares() -> None:
 def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
     share = torch.tensor([[0.0, 1.0, 0.0], [0.2, 0.0, 0.2]])  # of any sum
     place = torch.tensor([0, 1]).expand(1000, 2)
-    drawn = _draw(share, place, torch.Generator().manual_seed(0))
+    drawn = _draw(share, place, _levels(1000, 2, torch.Generator().manual_seed(0)))
     assert drawn[:, 0].unique().tolist() == [1]
     assert drawn[:, 1].unique().tolist() == [0, 2]
     assert 430 < int((drawn[:, 1] == 0).sum()) < 570
-    again = _draw(share, place, torch.Generator().manual_seed(0))
+    again = _draw(share, place, _levels(1000, 2, torch.Generator().manual_seed(0)))
     assert torch.equal(drawn, again)
+
+
+def test_choices_are_made_up_by_a_generator_alone() -> None:
+    with pytest.raises(ValueError, match="only be made up by a generator"):
+        model([1, 2]).tables(PAIRS, 1)
 
 
 def test_centered_takes_off_each_users_mean() -> None:
@@ -187,6 +193,6 @@ def test_no_more_directions_than_asked_for_and_none_along_columns_left_out(most:
     assert found.coordinates.shape == (4, len(found.directions))
     assert found.signal == pytest.approx(float(found.excess[0]) / found.chance)
     judged = ReferenceChoices(tables(), projection(), torch.arange(1, 6))
-    along = centered(judged.scores(PAIRS, found.directions), USERS)
+    along = centered(judged.along(PAIRS, found.directions), USERS)
     expected = _places(along, unit, found.excess[: len(found.directions)])
     torch.testing.assert_close(found.coordinates, expected)
