@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .heterogeneity import CELLS, ReferenceChoices, sampled_rows, whitener
+from .heterogeneity import CELLS, sampled_rows, whitener
+from .reference_choices import ReferenceChoices
 from .sampling import Interactions, draw_candidates
 
 PERMUTATIONS = 20
@@ -71,11 +72,12 @@ def permuted_control(
     rows = sampled_rows(units, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     judges = draw_candidates(frozen.n_items, n_reference, generator, labels.device)
-    scores = ReferenceChoices(frozen.folded(), projection, judges).tables(sample)[0]
-    whitened = scores @ whitener(scores.T @ scores).T * len(rows) ** 0.5
+    scores = next(ReferenceChoices(frozen.folded(), projection, judges).tables(sample))
+    white = whitener(scores.T @ scores)
     _, units = torch.unique(units[rows], return_inverse=True)
     _, labels = torch.unique(labels[rows], return_inverse=True)
-    sums = scores.new_zeros(int(units.max()) + 1, scores.shape[1]).index_add_(0, units, whitened)
+    sums = scores.new_zeros(int(units.max()) + 1, scores.shape[1]).index_add_(0, units, scores)
+    sums = sums @ white.T * len(rows) ** 0.5
     of_unit = torch.empty(len(sums), dtype=labels.dtype, device=labels.device).scatter_(0, units, labels)
     sizes = torch.bincount(units)
     chance = [_disagreement(sums, sizes, of_unit[_order(of_unit, generator)]) for _ in range(PERMUTATIONS)]

@@ -11,14 +11,14 @@ for neglected heterogeneity", 1984.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .likelihood import BLOCK
+from .reference_choices import ReferenceChoices, pieces
 from .sampling import Interactions, draw_candidates
 
 CELLS = 20_000_000  # numbers a table of scores may hold: 80 MB in single precision
@@ -86,125 +86,26 @@ def find_heterogeneity(
     model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
-    tables = model.tables(sample, SIMULATED, generator)
-    for table in tables:
-        table.copy_(centered(table, sample.users)).mul_(variant)
-    directions, excess, chance = _directions(tables, torch.unique(unit_of_row[rows], return_inverse=True)[1])
+    units = torch.unique(unit_of_row[rows], return_inverse=True)[1]
+    tables = (center(table, sample.users).mul_(variant) for table in model.tables(sample, SIMULATED, generator))
+    directions, excess, chance = _directions(tables, units)
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
-    along = centered(model.along(interactions, directions), interactions.users)
+    along = center(model.along(interactions, directions), interactions.users)
     return Heterogeneity(directions, _places(along, unit_of_row, excess[:rank]), excess, chance)
 
 
-class ReferenceChoices:
-    """Choice probabilities of one recommender on the judges [N], and the scores of choices by the columns' factors.
-
-    A choice of item i by user u has the score ``(1 - p_ui) * taste_u * (x_i - mean over p_u of x)`` [D]: the derivative
-    of its log-likelihood by a factor of each column of the features.
-    """
-
-    def __init__(self, frozen: FrozenRecommender, projection: Tensor, judges: Tensor) -> None:
-        """Projects the items; users are worked on in blocks."""
-        self.frozen, self.projection, self.judges = frozen, projection, judges
-        self.content = frozen.features @ projection.T
-        self.features = frozen.features[judges]
-        self.judged_id, self.judged_content = frozen.item_id[judges].T, self.content[judges].T
-        self.drawn = torch.zeros(frozen.n_items + 1, dtype=torch.bool, device=judges.device)
-        self.drawn[judges] = True
-
-    def tables(self, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None) -> Tensor:
-        """Returns the scores [1 + S, n, D] of the choices, then of ``made_up`` S times as many of the recommender's.
-
-        Raises:
-            ValueError: Choices are to be made up, and there is no generator.
-        """
-        width = self.features.shape[1]
-        level = _levels(made_up, len(choices), generator).to(choices.users.device)
-        found = self.content.new_empty(1 + made_up, len(choices), width)
-        users, place, counts = torch.unique(choices.users, return_inverse=True, return_counts=True)
-        order, ends = torch.argsort(place, stable=True), counts.cumsum(0)
-        for first, last in _runs(len(self.judges) + counts * width):
-            share, normalizer = self._shares(users[first:last])
-            rows = order[ends[first] - counts[first] : ends[last - 1]]
-            user, item, at = choices.users[rows], choices.items[rows], place[rows] - first
-            taste = self.frozen.user_feature[users[first:last]] @ self.projection
-            mean, taste = (taste * (share @ self.features))[at], taste[at]
-            own = self._own_share(self._pair_scores(user, item), item, normalizer[at])
-            found[0, rows] = (taste * self.frozen.features[item]).sub_(mean).mul_((1 - own)[:, None])
-            drawn = _draw(share, at.expand(made_up, -1), level[:, rows])
-            for table, judge in zip(found[1:], drawn, strict=True):
-                table[rows] = (taste * self.features[judge]).sub_(mean)
-        return found
-
-    def along(self, choices: Interactions, directions: Tensor) -> Tensor:
-        """Returns the scores of the choices along ``directions`` [r, D], [n, r], without a row of D for each of them.
-
-        ``<taste_u * direction, x>`` is the score of x under the projection times the direction.
-        """
-        user_feature, turned = self.frozen.user_feature, self.projection * directions[:, None]
-        own = [(user_feature[choices.users] * (self.frozen.features @ one.T)[choices.items]).sum(1) for one in turned]
-        judged = torch.cat([self.features @ one.T for one in turned], dim=1)
-        users, place = torch.unique(choices.users, return_inverse=True)
-        means, normalizer = self.content.new_empty(len(users), len(turned)), self.content.new_empty(len(users))
-        for first, last in _runs(torch.full_like(users, len(self.judges))):
-            share, normalizer[first:last] = self._shares(users[first:last])
-            mean = (share @ judged).unflatten(1, (len(turned), -1))
-            means[first:last] = (user_feature[users[first:last], None] * mean).sum(dim=2)
-        share = self._own_share(self._pair_scores(choices.users, choices.items), choices.items, normalizer[place])
-        return (1 - share)[:, None] * (torch.stack(own, dim=1) - means[place])
-
-    def _shares(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Choice probabilities [U', N] among the judges, and the logarithm of all items' normalizer [U']."""
-        scores = self.frozen.user_id[users] @ self.judged_id + self.frozen.user_feature[users] @ self.judged_content
-        log_normalizer = scores.logsumexp(dim=1)
-        return (scores - log_normalizer[:, None]).exp_(), log_normalizer + math.log(
-            self.frozen.n_items / len(self.judges)
-        )
-
-    def _pair_scores(self, users: Tensor, items: Tensor) -> Tensor:
-        frozen = self.frozen
-        scores = (frozen.user_id[users] * frozen.item_id[items]).sum(1)
-        return scores + (frozen.user_feature[users] * self.content[items]).sum(1)
-
-    def _own_share(self, scores: Tensor, items: Tensor, log_normalizer: Tensor) -> Tensor:
-        """Probability [B] of each row's own item if it is none of the judges, else 0: their mean has it already."""
-        return torch.where(self.drawn[items], 0.0, torch.sigmoid(scores - log_normalizer))
-
-
-def _runs(costs: Tensor) -> list[tuple[int, int]]:
-    """Returns the bounds of consecutive runs of entries whose ``costs`` add up to a block, or a little more."""
-    _, lengths = torch.unique_consecutive((costs.cumsum(0) - 1) // BLOCK, return_counts=True)
-    ends = lengths.cumsum(0).tolist()
-    return list(zip([0, *ends], ends, strict=False))
-
-
-def centered(scores: Tensor, users: Tensor) -> Tensor:
-    """Returns the scores [n, D] less their mean over each user.
+def center(scores: Tensor, users: Tensor) -> Tensor:
+    """Takes their mean over each user off the scores [n, D], in place, and returns them.
 
     That mean is what another vector of the user would take up. It is 0 where users' vectors are fitted to the end, and
     where a weight on their length holds them back it would look like a difference between users.
     """
-    _, place = torch.unique(users, return_inverse=True)
-    counts = torch.bincount(place).to(scores.dtype)
-    sums = scores.new_zeros(counts.shape[0], scores.shape[1]).index_add_(0, place, scores)
-    return scores - (sums / counts[:, None])[place]
-
-
-def _levels(number: int, length: int, generator: torch.Generator | None) -> Tensor:
-    """Random numbers of [0, 1) [number, length], all drawn at once: how users are split into blocks changes nothing."""
-    if not number:
-        return torch.empty(0, length, dtype=torch.float64)
-    if generator is None:
-        raise ValueError("choices can only be made up by a generator")
-    return torch.rand(number, length, generator=generator, device=generator.device, dtype=torch.float64)
-
-
-def _draw(share: Tensor, place: Tensor, level: Tensor) -> Tensor:
-    """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [...], by numbers of [0, 1) each."""
-    climb = share.double().cumsum(dim=1)
-    climb = climb / climb[:, -1:] + torch.arange(share.shape[0], device=share.device)[:, None]
-    found = torch.searchsorted(climb.flatten(), place + level, right=True)
-    return (found - place * share.shape[1]).clamp(0, share.shape[1] - 1)
+    _, place, counts = torch.unique(users, return_inverse=True, return_counts=True)
+    means = scores.new_zeros(counts.shape[0], scores.shape[1]).index_add_(0, place, scores).div_(counts[:, None])
+    for rows in pieces(scores):
+        scores[rows] -= means[place[rows]]
+    return scores
 
 
 def sampled_rows(unit_of_row: Tensor, most: int, generator: torch.Generator) -> Tensor:
@@ -219,27 +120,27 @@ def sampled_rows(unit_of_row: Tensor, most: int, generator: torch.Generator) -> 
     return kept[unit_of_row].nonzero().flatten()
 
 
-def _directions(tables: Tensor, units: Tensor) -> tuple[Tensor, Tensor, float]:
+def _directions(tables: Iterable[Tensor], units: Tensor) -> tuple[Tensor, Tensor, float]:
     """Directions [D, D] of excess, the excess [D] along each, and what chance gives, from real and made-up scores.
 
     Args:
-        tables: [1 + S, n, D] scores of the real choices, then of each set of made-up ones.
+        tables: Scores [n, D] of the real choices, then of each set of made-up ones; one at a time is held.
         units: [n] unit of each row.
     """
-    moments = _finite(torch.stack([table.T @ table for table in tables]))
-    white = whitener(moments[1:].mean(dim=0))
-    n_units = int(units.max()) + 1
-    if n_units < len(units):
-        moments = torch.stack([_of_units(table, units, n_units) for table in tables])
-    moments = _finite(white @ moments @ white.T)
-    total = moments[1:].sum(dim=0)
-    expected = torch.cat([total[None] / SIMULATED, (total - moments[1:]) / (SIMULATED - 1)])
-    values, vectors = torch.linalg.eigh(moments - expected)
-    chance = max(float(values[1:, -1].max()), LEAST)
-    return (vectors[0].flip(1).T @ white) * units.shape[0] ** 0.5, values[0].flip(0), chance
+    n_units, of_rows, of_units = int(units.max()) + 1, [], []
+    for table in tables:
+        of_rows.append(_finite(table.T @ table))
+        of_units.append(of_rows[-1] if n_units == len(units) else _unit_moment(table, units, n_units))
+    white = whitener(torch.stack(of_rows[1:]).mean(dim=0))
+    moments = [_finite(white @ moment @ white.T) for moment in of_units]
+    total = torch.stack(moments[1:]).sum(dim=0)
+    chances = [torch.linalg.eigvalsh(one - (total - one) / (SIMULATED - 1))[-1] for one in moments[1:]]
+    values, vectors = torch.linalg.eigh(moments[0] - total / SIMULATED)
+    chance = max(*map(float, chances), LEAST)
+    return (vectors.flip(1).T @ white) * units.shape[0] ** 0.5, values.flip(0), chance
 
 
-def _of_units(table: Tensor, units: Tensor, n_units: int) -> Tensor:
+def _unit_moment(table: Tensor, units: Tensor, n_units: int) -> Tensor:
     """Second moment [D, D] of the units' sums of the scores [n, D]."""
     sums = table.new_zeros(n_units, table.shape[1]).index_add_(0, units, table)
     return sums.T @ sums

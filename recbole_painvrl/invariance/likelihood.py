@@ -25,9 +25,9 @@ def row_evidence(
         candidates: [N] items the normalizer is estimated from; exact if these are all items.
         likelihood: Whether the evidence is the log-likelihood of the item; else its score.
     """
-    identity = _dots(frozen.user_id, frozen.item_id, interactions)
+    identity = dots(frozen.user_id, frozen.item_id, interactions)
     # one environment after the other: the projected items of all of them are larger than most models
-    scores = torch.stack([_dots(frozen.user_feature, frozen.features @ one.T, interactions) for one in projections])
+    scores = torch.stack([dots(frozen.user_feature, frozen.features @ one.T, interactions) for one in projections])
     scores += identity
     if not likelihood:
         return scores
@@ -39,7 +39,7 @@ def row_evidence(
     return scores - torch.where(counted, normalizer, torch.logaddexp(normalizer, scores))
 
 
-def _dots(of_users: Tensor, of_items: Tensor, interactions: Interactions) -> Tensor:
+def dots(of_users: Tensor, of_items: Tensor, interactions: Interactions) -> Tensor:
     """Product [n] of the vectors of each interaction's user and item."""
     block = max(1, BLOCK // of_items.shape[1])
     pairs = zip(interactions.users.split(block), interactions.items.split(block), strict=True)

@@ -10,20 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_painvrl.invariance import heterogeneity
+from recbole_painvrl.invariance import reference_choices
 from recbole_painvrl.invariance.heterogeneity import (
     LEAST,
     RIDGE,
-    ReferenceChoices,
     _directions,
-    _draw,
-    _levels,
     _places,
-    centered,
+    center,
     find_heterogeneity,
     sampled_rows,
     whitener,
 )
+from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels
 from recbole_painvrl.invariance.sampling import Interactions
 from tests.invariance.test_known_answers import ITEMS, USERS, dense_scores, projection, tables
 
@@ -45,21 +43,21 @@ def by_factors(user: int, item: int, judges: list[int]) -> Tensor:
     return found
 
 
-@pytest.mark.parametrize("block", [1, 30, heterogeneity.BLOCK])
+@pytest.mark.parametrize("block", [1, 30, BLOCK])
 @pytest.mark.parametrize("judges", [[1, 2, 3, 4, 5]])
 def test_scores_are_derivatives_of_the_log_likelihood(
     monkeypatch: pytest.MonkeyPatch, block: int, judges: list[int]
 ) -> None:
-    monkeypatch.setattr(heterogeneity, "BLOCK", block)
+    monkeypatch.setattr(reference_choices, "BLOCK", block)
     expected = torch.stack([by_factors(int(user), int(item), judges) for user, item in zip(USERS, ITEMS, strict=True)])
-    torch.testing.assert_close(model(judges).tables(PAIRS)[0], expected)
+    torch.testing.assert_close(next(model(judges).tables(PAIRS)), expected)
     directions = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(model(judges).along(PAIRS, directions), expected @ directions.T)
 
 
 def test_an_item_that_is_no_judge_counts_for_itself() -> None:
     """Its derivative: (1 - its own share) times its distance from the mean of the judges."""
-    judges, found = [2, 3, 5], model([2, 3, 5]).tables(PAIRS)[0]
+    judges, found = [2, 3, 5], next(model([2, 3, 5]).tables(PAIRS))
     for row, (user, item) in enumerate(zip(USERS.tolist(), ITEMS.tolist(), strict=True)):
         frozen, scores = tables(), dense_scores(tables(), projection())[user]
         share, total = scores[judges].softmax(dim=0), 5 / 3 * float(scores[judges].exp().sum())
@@ -71,7 +69,7 @@ def test_an_item_that_is_no_judge_counts_for_itself() -> None:
 
 def test_made_up_choices_come_with_the_recommenders_shares() -> None:
     number, judges = 4000, [1, 2, 3, 4, 5]
-    found = model(judges).tables(PAIRS, number, torch.Generator().manual_seed(1))[1:]
+    found = torch.stack(list(model(judges).tables(PAIRS, number, torch.Generator().manual_seed(1)))[1:])
     assert found.shape == (number, len(USERS), 3)
     for row, user in enumerate(USERS.tolist()):
         possible = torch.stack([by_factors(user, item, judges) for item in judges])
@@ -95,12 +93,12 @@ def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
 
 def test_choices_are_made_up_by_a_generator_alone() -> None:
     with pytest.raises(ValueError, match="only be made up by a generator"):
-        model([1, 2]).tables(PAIRS, 1)
+        next(model([1, 2]).tables(PAIRS, 1))
 
 
-def test_centered_takes_off_each_users_mean() -> None:
+def test_centering_takes_off_each_users_mean() -> None:
     scores = torch.tensor([[1.0, 10], [3, 20], [5, 0], [7, -4]])
-    found = centered(scores, torch.tensor([9, 9, 2, 9]))
+    found = center(scores.clone(), torch.tensor([9, 9, 2, 9]))
     mean = torch.tensor([11 / 3, 26 / 3])
     expected = torch.stack([scores[0] - mean, scores[1] - mean, torch.zeros(2), scores[3] - mean])
     torch.testing.assert_close(found, expected)
@@ -193,6 +191,6 @@ def test_no_more_directions_than_asked_for_and_none_along_columns_left_out(most:
     assert found.coordinates.shape == (4, len(found.directions))
     assert found.signal == pytest.approx(float(found.excess[0]) / found.chance)
     judged = ReferenceChoices(tables(), projection(), torch.arange(1, 6))
-    along = centered(judged.along(PAIRS, found.directions), USERS)
+    along = center(judged.along(PAIRS, found.directions), USERS)
     expected = _places(along, unit, found.excess[: len(found.directions)])
     torch.testing.assert_close(found.coordinates, expected)
