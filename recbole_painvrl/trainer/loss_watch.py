@@ -13,39 +13,54 @@ EXPLODED = 1e6
 
 
 class LossWatch:
-    """Counts the steps of an epoch and knows the parts of the latest loss.
+    """Counts the steps of an epoch and knows the parts of the loss that was looked at last.
+
+    A loss on a GPU is looked at one step later: looking at once would wait for the step that has just been launched.
 
     Attributes:
         epoch: The present epoch.
-        batch: Number of the latest step in it, counted from 0; -1 before the first.
+        batch: Number of the step in it that was looked at last, counted from 0; -1 before the first.
     """
 
     def __init__(self) -> None:
         self.epoch = self.batch = -1
         self._first: float | None = None
+        self._computed: tuple[Any, ...] = ()
         self._parts: tuple[Any, ...] = ()
+        self._waiting: list[tuple[Callable[[], float], tuple[Any, ...]]] = []
 
     def begin(self, epoch: int) -> None:
         """Notes that an epoch begins."""
         self.epoch, self.batch, self._parts = epoch, -1, ()
+        self._waiting.clear()
 
     def watched(self, loss_func: Callable[..., Any]) -> Callable[..., Any]:
         """Returns ``loss_func``, whose latest result this then knows in parts."""
 
         def compute(*args: Any, **kwargs: Any) -> Any:
             losses = loss_func(*args, **kwargs)
-            self._parts = tuple(part.detach() for part in (losses if isinstance(losses, tuple) else (losses,)))
+            self._computed = tuple(part.detach() for part in (losses if isinstance(losses, tuple) else (losses,)))
             return losses
 
         return compute
 
     def fault(self, loss: torch.Tensor) -> str | None:
-        """Counts one step; returns what is wrong with its loss: ``not a number``, ``infinite`` or ``exploding``.
+        """Notes one step; returns what is wrong with its loss: ``not a number``, ``infinite`` or ``exploding``.
 
-        A loss explodes when it is :data:`EXPLODED` times as large as the first one was.
+        A loss explodes when it is :data:`EXPLODED` times as large as the first one was. On a GPU the answer is that of
+        the step before.
         """
+        self._waiting.append((on_host(loss.detach()), self._computed))
+        return self._look() if len(self._waiting) > int(loss.is_cuda) else None
+
+    def last_fault(self) -> str | None:
+        """Returns what is wrong with the loss of the epoch's last step if that has not been looked at, as on a GPU."""
+        return self._look() if self._waiting else None
+
+    def _look(self) -> str | None:
+        value, self._parts = self._waiting.pop(0)
         self.batch += 1
-        size = abs(float(loss.detach()))
+        size = abs(value())
         if math.isnan(size):
             return "not a number"
         if math.isinf(size):
@@ -54,10 +69,25 @@ class LossWatch:
         return "exploding" if size > EXPLODED * self._first else None
 
     def parts(self, names: Sequence[str]) -> dict[str, float]:
-        """Returns the parts of the latest loss; ``names`` is used if it names as many as there are."""
+        """Returns the parts of the loss that was looked at last; ``names`` is used if it names as many as there are."""
         if len(names) != len(self._parts):
             names = [f"train_loss{index}" for index in range(1, len(self._parts) + 1)]
         return {name: float(part) for name, part in zip(names, self._parts, strict=True)}
+
+
+def on_host(value: torch.Tensor) -> Callable[[], float]:
+    """Returns what reads a number; of one on a GPU the copy is begun now, and nothing launched later is waited for."""
+    if not value.is_cuda:
+        return lambda: float(value)
+    copy = torch.empty((), dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def read() -> float:
+        copied.synchronize()
+        return float(copy)
+
+    return read
 
 
 def culprits(parts: dict[str, float]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import recbole.trainer
 import torch
 
-from recbole_painvrl.trainer.run_trainer import Trainer
+from recbole_painvrl.trainer.run_trainer import RunMixin
+from recbole_painvrl.trainer.steps import StepsMixin
 
 
-class MultimodalTrainer(Trainer):
+class MultimodalTrainer(RunMixin, StepsMixin, recbole.trainer.Trainer):
     """RecBole's training loop with the model's own parameter groups and random generators.
 
     Regularizers are the groups' weight decays: they are added straight to the gradient, so no table-sized term enters

@@ -169,6 +169,7 @@ class RunMixin(FaultMixin, CheckpointMixin):
         self._watch.begin(epoch_idx)
         watched = self._watch.watched(self.ranks.shared(loss_func or self.model.calculate_loss, self.model))
         loss = super()._train_epoch(train_data, epoch_idx, watched, show_progress)
+        self._fail_at(self._watch.last_fault())
         self._check_parameters()
         self.ranks.check_equal(self.model)
         seconds = perf_counter() - started
@@ -225,10 +226,12 @@ class RunMixin(FaultMixin, CheckpointMixin):
         return {"environments": self.groups(grouping)["groups"]}
 
     def _check_nan(self, loss: torch.Tensor) -> None:
-        """RecBole calls this at every step, before the step changes the model."""
+        """RecBole calls this at every step, before the step changes the model; a GPU's losses are seen a step later."""
         if self.ending and self.ending.overdue:
             self.ending.leave()
-        fault = self._watch.fault(loss)
+        self._fail_at(self._watch.fault(loss))
+
+    def _fail_at(self, fault: str | None) -> None:
         if fault:
             parts = self._watch.parts(getattr(self.model, "loss_names", ()))
             self._fail(f"the training loss is {fault}", culprits(parts), losses=parts)

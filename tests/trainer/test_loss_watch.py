@@ -129,6 +129,7 @@ def test_parts_are_named_where_the_names_fit() -> None:
     watch = LossWatch()
     assert watch.parts(("a",)) == {}
     watch.watched(losses)(1.0, math.nan)
+    assert watch.fault(torch.tensor(math.nan)) == "not a number"
     assert culprits(watch.parts(("a", "b"))) == "b nan"
     assert culprits(watch.parts(())) == "train_loss2 nan"
     assert culprits({"a": -5.0, "b": 2.0}) == "a -5"

@@ -1,0 +1,39 @@
+"""The benchmark of speed measures every stage, here on tiny data, and compares like with like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.speed import HEADER, Line, evaluation_lines, loading_lines, stage_lines
+from benchmarks.speed_parts import Stage, stock_loader
+
+DATA = Path(__file__).resolve().parent.parent / "dataset"
+
+
+def test_every_stage_has_its_line(tmp_path: Path) -> None:
+    settings = {"data_path": DATA, "dataset": "planted-small", "mask_steps": 2, "n_environments": 2}
+    ultragcn, painvrl = (Stage.of(model, settings, str(tmp_path)) for model in ("UltraGCN", "PaInvRL"))
+    lines = [*loading_lines(ultragcn, painvrl), *evaluation_lines(ultragcn), *stage_lines(ultragcn, painvrl)]
+    assert all(line.ours > 0 and len(line.cells) == len(HEADER) for line in lines)
+    whats = [line.what for line in lines]
+    for what in ("an epoch's batches", "reading the features", "full-sort evaluation", "identification, 2", "mask, 2"):
+        assert any(one.startswith(what) for one in whats), what
+
+
+@pytest.mark.parametrize(("ours", "least", "reached"), [(1.0, 20, "no"), (0.1, 20, "yes"), (5.0, 1 / 3, "yes")])
+def test_a_goal_is_a_ratio(ours: float, least: float, reached: str) -> None:
+    cells = Line("what", ours, "other", 2.0, least).cells
+    assert cells[4] == f"{2.0 / ours:.3g}" and cells[-1] == reached
+    assert Line("what", ours, "other", 2.0).cells[-2:] == ["", ""]
+
+
+def test_recboles_loader_has_the_same_interactions_and_negatives(tmp_path: Path) -> None:
+    settings = {"data_path": DATA, "dataset": "planted-small", "n_negatives": 7}
+    stage = Stage.of("UltraGCN", settings, str(tmp_path))
+    loader, theirs = stage.data.train, list(stock_loader(stage))
+    assert sum(len(batch) for batch in theirs) == loader.n_negatives * sum(len(batch) for batch in loader)
+    users = torch.cat([batch["user_id"] for batch in theirs])
+    assert torch.equal(torch.bincount(users), loader.n_negatives * torch.bincount(loader.users))
