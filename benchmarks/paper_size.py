@@ -34,7 +34,9 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 MOMENTS, ALLOWED, SINGLE = 3, 2.5, 4
 # A softmax over all items costs users x items; candidates shared by a step cost interactions x candidates / batch.
-COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 65536, "n_environments": 3, "n_rounds": 1}
+# Both ends of the trade-off curve: each of its points is an evaluation of every set.
+COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 65536, "n_environments": 3, "n_rounds": 1,
+          "variant_weights": "[0,1]"}  # fmt: skip
 EPOCHS = {"10m": {"warmup_epochs": 1, "epochs": 2}}
 OTHERS = {"warmup_epochs": 2, "epochs": 4}
 HEADER = ("scale", "users", "items", "interactions", "features MB", "parameters MB", "data s", "run s",

@@ -60,11 +60,18 @@ def transposed(crow: Tensor, column: Tensor, value: Tensor, n_columns: int) -> t
         matrix = csr_matrix((value.numpy(), column.numpy(), crow.numpy()), shape=(len(crow) - 1, n_columns), copy=False)
         flipped = matrix.tocsc()
         return torch.from_numpy(flipped.indptr), torch.from_numpy(flipped.indices), torch.from_numpy(flipped.data)
-    rows = torch.repeat_interleave(torch.arange(len(crow) - 1, device=crow.device, dtype=column.dtype), crow.diff())
-    order = torch.argsort(column, stable=True)
-    counts = torch.bincount(column, minlength=n_columns)
-    starts = functional.pad(counts.cumsum(0), (1, 0)).to(crow.dtype)
-    return starts, rows[order], value[order]
+    return _transposed_by_sorting(crow, column, value, n_columns)
+
+
+def _transposed_by_sorting(
+    crow: Tensor, column: Tensor, value: Tensor, n_columns: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what :func:`transposed` does, by operations whose result's size a GPU need not tell the host first."""
+    numbers = torch.arange(len(crow) - 1, device=crow.device, dtype=column.dtype)
+    rows = torch.repeat_interleave(numbers, crow.diff(), output_size=column.numel())
+    ordered, order = torch.sort(column, stable=True)
+    bounds = torch.arange(n_columns + 1, device=column.device, dtype=column.dtype)
+    return torch.searchsorted(ordered, bounds).to(crow.dtype), rows[order], value[order]
 
 
 def distinct_pairs(user: Tensor, item: Tensor, n_items: int) -> tuple[Tensor, Tensor]:

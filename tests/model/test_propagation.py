@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_painvrl.model.neighbors import neighbor_graph
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
-from recbole_painvrl.model.sparse import row_sums, transposed
+from recbole_painvrl.model.sparse import _transposed_by_sorting, row_sums, transposed
 from recbole_painvrl.randomness import generator
 
 USER, ITEM = torch.tensor([1, 1, 2, 3, 3, 3, 1]), torch.tensor([1, 2, 2, 1, 3, 4, 2])
@@ -95,3 +95,14 @@ def test_missing_neighbors_are_item_zero_with_weight_zero() -> None:
     assert index.shape == weight.shape == (4, 6)
     assert sorted(index[3].tolist()) == [0, 0, 0, 0, 1, 2]
     assert not weight[:, 2:].any()
+
+
+@pytest.mark.parametrize("width", [torch.int32, torch.int64])
+def test_both_ways_to_transpose_give_the_same(width: torch.dtype) -> None:
+    source = torch.Generator().manual_seed(0)
+    column = torch.randint(7, (40,), generator=source).to(width)  # columns come again in a row; the last two never come
+    crow = torch.tensor([0, 5, 5, 21, 40], dtype=width)
+    value = torch.randn(40, generator=source)
+    ours, theirs = _transposed_by_sorting(crow, column, value, 9), transposed(crow, column, value, 9)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, check_dtype=False, rtol=0, atol=0)
