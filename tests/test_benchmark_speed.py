@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import gpu
 from benchmarks.speed import HEADER, Line, evaluation_lines, loading_lines, stage_lines
 from benchmarks.speed_parts import Stage, stock_loader
 
@@ -37,3 +38,15 @@ def test_recboles_loader_has_the_same_interactions_and_negatives(tmp_path: Path)
     assert sum(len(batch) for batch in theirs) == loader.n_negatives * sum(len(batch) for batch in loader)
     users = torch.cat([batch["user_id"] for batch in theirs])
     assert torch.equal(torch.bincount(users), loader.n_negatives * torch.bincount(loader.users))
+
+
+def test_devices_and_precisions_have_a_line_each(tmp_path: Path) -> None:
+    table = tmp_path / "gpu.md"
+    keys = {"data_path": DATA, "mask_steps": 2, "n_environments": 2}
+    words = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    gpu.main(["--dataset", "planted-small", "--models", "ERM,PaInvRL", "--epochs", "1", *words, "--output", str(table)])
+    rows = [line.strip("| ").split(" | ") for line in table.read_text().splitlines() if line.startswith("| ")][2:]
+    devices = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+    wanted = [[model, *place] for place in ((device,) for device in devices) for model in ("ERM", "PaInvRL")]
+    assert [row[:3] for row in rows] == [[*one, precision] for one in wanted for precision in ("single", "mixed")]
+    assert all(float(row[-1]) > 0 for row in rows)

@@ -53,6 +53,7 @@ SHORTER = [  # the first that is in the command
     ("python benchmarks/step.py", "--rounds 1 --seconds 0.05 --output results/step.md"),
     ("python benchmarks/mask_speed.py", "--rounds 1 --shape 300 200 4000 --output results/mask_speed.md"),
     ("python -m benchmarks.speed", f"--rounds 1 --seconds 0.05 --no-training {SETS}"),
+    ("python -m benchmarks.gpu", f"--models PaInvRL --epochs 1 {SETS}"),
     ("python -m benchmarks.scaling", "--divide 50 --factors 1,2"),
     ("python -m benchmarks.paper_size", f"--divide 200 --scales tiktok {SETS}"),
     ("python -m benchmarks.leaderboard", ""),

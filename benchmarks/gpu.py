@@ -1,0 +1,98 @@
+"""Training, evaluation and the method's two searches on a GPU beside the CPU, in single and in mixed precision.
+
+    python -m benchmarks.gpu --dataset tiktok --output results/gpu.md
+
+A few minutes on a machine with a GPU; without one the table has the CPU alone. Wall seconds, the device waited for
+before and after each part; the first epoch does not count. The validation score after the same epochs from the same
+seed says whether mixed precision costs any quality. ``recbole-painvrl simulate`` makes data where there are none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from benchmarks.many_runs import markdown
+from benchmarks.speed_parts import Stage
+from recbole_painvrl.model.allocator import keep_freed_memory
+
+HEADER = ("model", "device", "precision", "step ms", "epoch s", "evaluation s", "identification s", "mask s",
+          "peak GPU MB", "validation NDCG@20")  # fmt: skip
+PRECISIONS = {"single": {}, "mixed": {"enable_amp": True}}
+
+
+def timed(device: torch.device, part: Callable[[], object]) -> float:
+    """Returns the wall seconds of a part, to the end of what it has launched."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    started = perf_counter()
+    part()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter() - started
+
+
+def row(model: str, precision: str, base: dict[str, Any], epochs: int) -> list[str]:
+    """Trains a model for some epochs on the device that its configuration names, and returns its line."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _row(Stage.of(model, {**base, **PRECISIONS[precision]}, folder), model, precision, epochs)
+
+
+def _row(stage: Stage, model: str, precision: str, epochs: int) -> list[str]:
+    device, train, trainer = stage.config["device"], stage.data.train, stage.trainer
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    seconds = [timed(device, lambda epoch=epoch: trainer._train_epoch(train, epoch)) for epoch in range(epochs + 1)]
+    epoch = median(seconds[1:])
+    found: dict[str, float] = {}
+    trainer.evaluate(stage.data.valid, load_best_model=False)
+    evaluation = timed(device, lambda: found.update(trainer.evaluate(stage.data.valid, load_best_model=False)))
+    searches = ["", ""]
+    if model == "PaInvRL":
+        parts = (trainer.rounds.identify, trainer.rounds.generate_mask)
+        searches = [f"{timed(device, lambda part=part: part(0, train.dataset, False)):.2f}" for part in parts]
+    peak = f"{torch.cuda.max_memory_allocated(device) / 1e6:,.0f}" if device.type == "cuda" else ""
+    times = [f"{1e3 * epoch / len(train):.2f}", f"{epoch:.2f}", f"{evaluation:.2f}"]
+    return [model, device.type, precision, *times, *searches, peak, f"{found['ndcg@20']:.4f}"]
+
+
+def machine() -> str:
+    """Returns the names of the devices."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{gpu}; CPU: {torch.get_num_threads()} threads, {platform.machine()}; torch {torch.__version__}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measures and writes the table, after each line anew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="tiktok")
+    parser.add_argument("--models", default="UltraGCN,ERM,PaInvRL,MGCN,BM3", help="comma-separated")
+    parser.add_argument("--precisions", default=",".join(PRECISIONS), help="comma-separated")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all models")
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args(argv)
+    keep_freed_memory()
+    base: dict[str, Any] = {"dataset": given.dataset, "show_progress": False, "seed": 1}
+    base |= dict(pair.split("=", 1) for pair in given.set)
+    rows: list[list[str]] = []
+    head = f"# GPU, {given.dataset}\n\n{machine()}. Wall seconds after {given.epochs + 1} epochs.\n\n"
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    for gpu in [True, False] if torch.cuda.is_available() else [False]:
+        for model in given.models.split(","):
+            for precision in given.precisions.split(","):
+                rows.append(row(model, precision, {**base, "use_gpu": gpu}, given.epochs))
+                given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+    print(given.output.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
