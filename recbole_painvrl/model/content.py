@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.leading import LeadingDirections
+from recbole_painvrl.model.side_by_side import as_one, side_by_side
 
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
@@ -154,8 +155,8 @@ class ContentFeatures(nn.Module):
                     whitened.append(rotate(dense[-1], present, "zca", SIMILARITY_DIRECTIONS) * present[:, None])
         self.dimension = start
         self.turnable = False
-        self.register_buffer("dense", _as_one(dense), persistent=False)
-        self.register_buffer("whitened", _side_by_side(whitened), persistent=False)
+        self.register_buffer("dense", as_one(dense), persistent=False)
+        self.register_buffer("whitened", side_by_side(whitened), persistent=False)
 
     def ranges(self) -> list[tuple[int, int]]:
         """Returns the columns ``[start, stop)`` of each modality."""
@@ -229,6 +230,7 @@ class ContentFeatures(nn.Module):
         vectors = self.tables[name]()
         return vectors @ self.axes[number] if self.turnable else vectors
 
+    @torch.no_grad()
     def similarity_features(self, mask: Tensor | None = None) -> Tensor:
         """Returns rows [I, D or fewer] of unit length whose inner products say how alike the content of two items is.
 
@@ -239,21 +241,33 @@ class ContentFeatures(nn.Module):
         Args:
             mask: [D] in [0, 1], multiplied onto the columns; None keeps all.
         """
-        blocks, start = [], 0
-        for number, block in enumerate(self.blocks):
+        widths = [self._similarity_width(block) for block in self.blocks]
+        found = self.dense.new_empty(len(self.dense), sum(widths))
+        start = 0
+        for number, (block, part) in enumerate(zip(self.blocks, found.split(widths, dim=1), strict=True)):
             share = None if mask is None else mask[block.start : block.stop]
             if block.name in self.leading:
-                blocks.append(F.normalize(self.leading[block.name](share), dim=1))
-                continue
-            stop = start + block.stop - block.start
-            own = self._words(number, block.name) if block.name in self.tables else self.whitened[:, start:stop]
-            blocks.append(F.normalize(own if share is None else own * share, dim=1))
-            start = stop
-        return F.normalize(torch.cat(blocks, dim=1), dim=1)
+                part.copy_(self.leading[block.name](share))
+            else:
+                stop = start + block.stop - block.start
+                own = self._words(number, block.name) if block.name in self.tables else self.whitened[:, start:stop]
+                part.copy_(own) if share is None else torch.mul(own, share, out=part)
+                start = stop
+            unit_length_(part)
+        return unit_length_(found)
+
+    def _similarity_width(self, block: Block) -> int:
+        leading = self.leading[block.name] if block.name in self.leading else None
+        return leading.axes.shape[1] if isinstance(leading, LeadingDirections) else block.stop - block.start
 
     def dimension_names(self) -> list[tuple[str, int]]:
         """Returns (modality, dimension within it) of each of the D columns."""
         return [(block.name, column) for block in self.blocks for column in range(block.stop - block.start)]
+
+
+def unit_length_(rows: Tensor) -> Tensor:
+    """Scales rows [n, D] to unit length in place, as ``F.normalize`` does, and returns them; zeros stay zeros."""
+    return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(1e-12))
 
 
 def along(bases: list[Tensor], table: Tensor) -> Tensor:
@@ -261,35 +275,3 @@ def along(bases: list[Tensor], table: Tensor) -> Tensor:
     widths = [len(basis) for basis in bases]
     parts = [part @ basis for part, basis in zip(table.split(widths, dim=1), bases, strict=True)]
     return torch.cat(parts, dim=1)
-
-
-def _as_one(blocks: list[np.ndarray]) -> Tensor:
-    """Returns the blocks [I, D_m] side by side [I, D]: the matrix that they are views of, if there is one."""
-    if not blocks:
-        return _side_by_side(blocks)
-    shown = [block for block in blocks if block.strides != (0, 0)]
-    base = shown[0] if shown else np.zeros(0)
-    while isinstance(base.base, np.ndarray):
-        base = base.base
-    if base.dtype == np.float32 and base.shape == (len(blocks[0]), sum(block.shape[1] for block in blocks)):
-        starts = np.cumsum([0, *(block.shape[1] for block in blocks)])[:-1]
-        places = [base[:, start : start + block.shape[1]] for start, block in zip(starts, blocks, strict=True)]
-        if all(block.strides == (0, 0) or _same_memory(block, at) for block, at in zip(blocks, places, strict=True)):
-            base[:1] = 0.0
-            return torch.from_numpy(np.asarray(base))
-    return _side_by_side(blocks)
-
-
-def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
-    return (one.ctypes.data, one.shape, one.strides, one.dtype) == (
-        other.ctypes.data,
-        other.shape,
-        other.strides,
-        other.dtype,
-    )
-
-
-def _side_by_side(blocks: list[np.ndarray]) -> Tensor:
-    matrix = np.concatenate(blocks, axis=1) if blocks else np.zeros((0, 0), np.float32)
-    matrix[:1] = 0.0
-    return torch.from_numpy(matrix)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.abstract_recommender import MultimodalRecommender
 from recbole_painvrl.model.content import ContentFeatures
-from recbole_painvrl.model.new_items import neighbor_vectors, rows_by_user, user_profiles
+from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
 from recbole_painvrl.model.unit_rows import unit_rows
@@ -52,7 +52,7 @@ class FusionRecommender(MultimodalRecommender):
         self.id_dropout = float(config["id_dropout"])
         self.n_layers = self._layers(config)
         self.new_items = one_of("new_items", config["new_items"], NEW_ITEMS)
-        self.n_neighbors = int(config["new_item_neighbors"])
+        self.new_item_neighbors = NewItemNeighbors(int(config["new_item_neighbors"]))
         self.profile_weight = float(config["profile_weight"])
         self.new_item_profile_weight = float(config["new_item_profile_weight"])
         self.reg_weight = float(config["reg_weight"])
@@ -160,11 +160,13 @@ class FusionRecommender(MultimodalRecommender):
         users, items = self.scoring_tables(self.item_content() if self.feature_size else None)
         if not (self.feature_size and self.compares):
             return users, items
-        similar = self.content.similarity_features(self.similarity_mask())
+        mask = self.similarity_mask()
         if len(self.new) and self.new_items == "neighbors":
-            found = neighbor_vectors(similar, items, self.new, self.warm, self.n_neighbors)
-            items = items.index_copy(0, self.new, found)
-        return self._with_profiles(users, items, similar) if self.profiled else (users, items)
+            neighbors = self.new_item_neighbors(self.content, mask, self.new, self.warm)
+            items = items.index_copy(0, self.new, neighbor_vectors(*neighbors, items, self.warm))
+        if not self.profiled:
+            return users, items
+        return self._with_profiles(users, items, self.content.similarity_features(mask))
 
     @property
     def profiled(self) -> bool:

@@ -32,7 +32,7 @@ def neighbor_graph(
     Source: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM MM 2021, equations 1 and 2.
     """
     unit = functional.normalize(features, dim=1)
-    empty = features.abs().amax(dim=1) == 0
+    empty = torch.linalg.vector_norm(features, ord=torch.inf, dim=1) == 0
     rows = torch.arange(len(unit), device=unit.device) if rows is None else rows
     excluded = empty if pool is None else empty | ~pool
     parts = [_nearest(unit, empty, excluded, part, n_neighbors) for part in rows.split(block)]

@@ -9,23 +9,58 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.neighbors import neighbor_graph
 
 
-def neighbor_vectors(features: Tensor, table: Tensor, new: Tensor, known: Tensor, n_neighbors: int) -> Tensor:
+class NewItemNeighbors:
+    """The known items whose content is nearest to each new item's, sought again only when contents have changed.
+
+    Args:
+        n_neighbors: K.
+    """
+
+    def __init__(self, n_neighbors: int) -> None:
+        self.n_neighbors = n_neighbors
+        self._found: tuple[Tensor, Tensor] | None = None
+        self._of: tuple[Tensor, Tensor | None] | None = None
+
+    def __call__(
+        self, content: ContentFeatures, mask: Tensor | None, new: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the neighbors [C, K] of the new items, the nearest first, and their cosines [C, K].
+
+        Args:
+            content: the items' features; where words are among them, which are learned, nothing is kept.
+            mask: [D], what the features are multiplied by; None keeps all columns.
+            new: indices of the new items [C], at least one.
+            known: bool [I], the items to learn from.
+        """
+        if self._found is None or not self._current(content, mask):
+            similar = content.similarity_features(mask)
+            self._found = neighbor_graph(similar, self.n_neighbors, rows=new, pool=known)
+            self._of = (content.whitened, None if mask is None else mask.clone())
+        return self._found
+
+    def _current(self, content: ContentFeatures, mask: Tensor | None) -> bool:
+        if self._of is None or content.tables or self._of[0] is not content.whitened:
+            return False
+        kept = self._of[1]
+        return mask is kept if mask is None or kept is None else torch.equal(mask, kept)
+
+
+def neighbor_vectors(index: Tensor, weight: Tensor, table: Tensor, known: Tensor) -> Tensor:
     """Returns for each new item the mean scoring vector [C, d] of the known items whose content is nearest.
 
     Neighbors weigh by the positive part of the cosine of their features. The mean is scaled to the mean length of the
     known items' vectors, since averaging shortens; an item without any similar one gets zeros.
 
     Args:
-        features: item features [I, D].
+        index: neighbors of each new item [C, K].
+        weight: their cosines [C, K].
         table: scoring vectors of all items [I, d].
-        new: indices of the new items [C], at least one.
         known: bool [I], the items to learn from.
-        n_neighbors: K.
     """
-    index, weight = neighbor_graph(features, n_neighbors, rows=new, pool=known)
     mean = (table[index] * weight.clamp_min(0).unsqueeze(2)).sum(dim=1)
     return F.normalize(mean, dim=1) * table[known].norm(dim=1).mean()
 

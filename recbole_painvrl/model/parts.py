@@ -19,7 +19,6 @@ from recbole_painvrl.model.content import Block
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.general_recommender.mf import MF
 from recbole_painvrl.model.general_recommender.painvrl import FINAL, PaInvRL
-from recbole_painvrl.model.neighbors import neighbor_graph
 
 DECOMPOSED = ("ERM", "UltraGCN", "InvRL", "PaInvRL", "MF")
 SMALLEST_NORM = 1e-12  # as in torch's normalize, so that parts are scaled as scores are
@@ -182,8 +181,7 @@ def _with_neighbors(model: FusionRecommender, tables: dict[Name, Tensor], items:
         tables: The parts.
         items: What they add up to [I, d + k].
     """
-    similar = model.content.similarity_features(model.similarity_mask())
-    index, weight = neighbor_graph(similar, model.n_neighbors, rows=model.new, pool=model.warm)
+    index, weight = model.new_item_neighbors(model.content, model.similarity_mask(), model.new, model.warm)
     weight = weight.clamp_min(0).unsqueeze(2)
     whole = (items[index] * weight).sum(dim=1)
     scale = items[model.warm].norm(dim=1).mean() / whole.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)

@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.loss import item_item_graph
-from recbole_painvrl.model.new_items import neighbor_vectors
+from recbole_painvrl.model.neighbors import neighbor_graph
+from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors
 from tests.model.models import build
+from tests.model.test_content import dense
 
 BARE = {"new_items": "content", "profile_weight": 0.0, "new_item_profile_weight": 0.0}
 
@@ -102,10 +105,42 @@ def test_profile_term_is_the_cosine_with_the_mean_of_the_own_items(tmp_path: Pat
 def test_neighbor_vectors_by_hand() -> None:
     features = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, -1.0], [2.0, 0.0]])
     table = F.normalize(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [9.0, 9.0]]), dim=1)
-    found = neighbor_vectors(
-        features, table, torch.tensor([4]), torch.tensor([False, True, True, True, False]), n_neighbors=2
-    )
+    known = torch.tensor([False, True, True, True, False])
+    neighbors = neighbor_graph(features, 2, rows=torch.tensor([4]), pool=known)
+    found = neighbor_vectors(*neighbors, table, known)
     assert torch.allclose(found, F.normalize(torch.tensor([[1.0, 0.6]]), dim=1))
+
+
+def test_neighbors_are_sought_again_only_when_contents_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = torch.Generator().manual_seed(0)
+    content = ContentFeatures({"visual": dense("visual", torch.randn(30, 4, generator=source).numpy())})
+    content.make_turnable()
+    new, known = torch.tensor([3, 8]), torch.ones(30, dtype=torch.bool).index_fill(0, torch.tensor([0, 3, 8]), False)
+    sought: list[int] = []
+
+    def counted(*arguments: object, **more: object) -> tuple[torch.Tensor, torch.Tensor]:
+        sought.append(len(sought))
+        return neighbor_graph(*arguments, **more)
+
+    monkeypatch.setattr("recbole_painvrl.model.new_items.neighbor_graph", counted)
+    neighbors, mask = NewItemNeighbors(5), torch.ones(4)
+
+    def checked(mask: torch.Tensor | None, times: int) -> None:
+        expected = neighbor_graph(content.similarity_features(mask), 5, rows=new, pool=known)
+        assert all(map(torch.equal, neighbors(content, mask, new, known), expected))
+        assert len(sought) == times
+
+    checked(mask, 1)
+    checked(mask.clone(), 1)
+    mask[1:] = 0.0  # in place, as a round does
+    checked(mask, 2)
+    checked(None, 3)
+    checked(None, 3)
+    content.turn([torch.linalg.qr(torch.randn(4, 4, generator=source)).Q])
+    checked(None, 4)
+    checked(mask, 5)
+    content.load_state_dict({**content.state_dict(), "axes_0": torch.eye(4)})
+    checked(mask, 6)
 
 
 def test_dropped_items_are_scored_by_content_alone(tmp_path: Path) -> None:
