@@ -6,7 +6,7 @@ Letters: I items (row 0 is RecBole's padding), M modalities, D total feature wid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -257,8 +257,9 @@ class ContentFeatures(nn.Module):
         return unit_length_(found)
 
     def _similarity_width(self, block: Block) -> int:
-        leading = self.leading[block.name] if block.name in self.leading else None
-        return leading.axes.shape[1] if isinstance(leading, LeadingDirections) else block.stop - block.start
+        if block.name in self.leading:
+            return cast(LeadingDirections, self.leading[block.name]).axes.shape[1]
+        return block.stop - block.start
 
     def dimension_names(self) -> list[tuple[str, int]]:
         """Returns (modality, dimension within it) of each of the D columns."""
