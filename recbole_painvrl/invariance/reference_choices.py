@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class ReferenceChoices:
             share, normalizer[first:last] = self._shares(users[first:last])
             mean[first:last] = share @ self.features
             rows = order[ends[first] - counts[first] : ends[last - 1]]
-            drawn[:, rows] = self.judges[_draw(share, (place[rows] - first).expand(made_up, -1), level[:, rows])]
+            drawn[:, rows] = self.judges[_draw(share, place[rows] - first, level[:, rows])]
         taste = self.frozen.user_feature[users] @ self.projection
         own = self._own_share(choices, normalizer[place])
         yield self._table(taste, mean, place, choices.items).mul_((1 - own)[:, None])
@@ -101,10 +102,10 @@ class ReferenceChoices:
 
 
 def _runs(costs: Tensor) -> list[tuple[int, int]]:
-    """Returns the bounds of consecutive runs of entries whose ``costs`` add up to a block, or a little more."""
+    """Returns the bounds of consecutive runs of ``costs`` that add up to a block, and at most one entry more."""
     _, lengths = torch.unique_consecutive((costs.cumsum(0) - 1) // BLOCK, return_counts=True)
     ends = lengths.cumsum(0).tolist()
-    return list(zip([0, *ends], ends, strict=False))
+    return list(pairwise([0, *ends]))
 
 
 def pieces(table: Tensor) -> list[slice]:
@@ -123,7 +124,7 @@ def _levels(number: int, length: int, generator: torch.Generator | None) -> Tens
 
 
 def _draw(share: Tensor, place: Tensor, level: Tensor) -> Tensor:
-    """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [...], by numbers of [0, 1) each."""
+    """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [B], by numbers of [0, 1) [S, B]."""
     climb = share.double().cumsum(dim=1)
     climb = climb / climb[:, -1:] + torch.arange(share.shape[0], device=share.device)[:, None]
     found = torch.searchsorted(climb.flatten(), place + level, right=True)

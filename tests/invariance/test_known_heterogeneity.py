@@ -21,7 +21,7 @@ from recbole_painvrl.invariance.heterogeneity import (
     sampled_rows,
     whitener,
 )
-from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels
+from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels, _runs, pieces
 from recbole_painvrl.invariance.sampling import Interactions
 from tests.invariance.test_known_answers import ITEMS, USERS, dense_scores, projection, tables
 
@@ -82,7 +82,7 @@ def test_made_up_choices_come_with_the_recommenders_shares() -> None:
 
 def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
     share = torch.tensor([[0.0, 1.0, 0.0], [0.2, 0.0, 0.2]])  # of any sum
-    place = torch.tensor([0, 1]).expand(1000, 2)
+    place = torch.tensor([0, 1])
     drawn = _draw(share, place, _levels(1000, 2, torch.Generator().manual_seed(0)))
     assert drawn[:, 0].unique().tolist() == [1]
     assert drawn[:, 1].unique().tolist() == [0, 2]
@@ -91,8 +91,32 @@ def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
     assert torch.equal(drawn, again)
 
 
+def test_users_are_taken_in_runs_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_choices, "BLOCK", 10)
+    for costs, expected in (
+        ([4, 4, 4, 4], [(0, 2), (2, 4)]),
+        ([5, 5, 5, 5], [(0, 2), (2, 4)]),  # a block is full with 10
+        ([11, 1, 1], [(0, 3)]),
+        ([3, 30, 3], [(0, 1), (1, 3)]),
+        ([10, 1, 9, 1], [(0, 1), (1, 3), (3, 4)]),
+        ([1], [(0, 1)]),
+    ):
+        assert _runs(torch.tensor(costs)) == expected, costs
+
+
+def test_tables_are_taken_in_pieces_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_choices, "BLOCK", 10)
+    assert [(one.start, one.stop) for one in pieces(torch.empty(7, 3))] == [(0, 3), (3, 6), (6, 9)]
+    assert [(one.start, one.stop) for one in pieces(torch.empty(2, 30))] == [(0, 1), (1, 2)]
+    assert pieces(torch.empty(0, 3)) == [] and len(pieces(torch.empty(5, 0))) == 1
+
+
+def test_no_numbers_are_drawn_for_no_choices() -> None:
+    assert _levels(0, 5, None).shape == (0, 5)
+
+
 def test_choices_are_made_up_by_a_generator_alone() -> None:
-    with pytest.raises(ValueError, match="only be made up by a generator"):
+    with pytest.raises(ValueError, match=r"^choices can only be made up by a generator$"):
         next(model([1, 2]).tables(PAIRS, 1))
 
 
