@@ -13,7 +13,8 @@ import argparse
 import multiprocessing
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -22,9 +23,9 @@ from typing import Any
 import torch
 
 from benchmarks.many_runs import markdown, run
-from benchmarks.problem import N_NEGATIVES
+from benchmarks.problem import N_NEGATIVES, Problem
 from benchmarks.speed_limits import product_and_top, step_at_full_bandwidth
-from benchmarks.speed_parts import DataProblem, Stage, best, feature_loading, stock_evaluation, stock_loader
+from benchmarks.speed_parts import Stage, best, feature_loading, problem_of, stock_evaluation, stock_loader
 from benchmarks.step import CONTENDERS, Model, check_equality, rates
 from recbole_painvrl.model.allocator import keep_freed_memory
 
@@ -57,7 +58,7 @@ def _seconds(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value * 1e3:.3g} ms"
 
 
-def step_lines(problem: DataProblem, rounds: int, seconds: float) -> Iterator[Line]:
+def step_lines(problem: Callable[[], Problem], rounds: int, seconds: float) -> Iterator[Line]:
     """Yields the training step beside the papers' way, and beside the memory traffic that it cannot avoid."""
     check_equality(problem())
     found = rates(problem, rounds, seconds)
@@ -100,27 +101,20 @@ def stage_lines(ultragcn: Stage, painvrl: Stage) -> Iterator[Line]:
     yield Line(f"mask, {painvrl.config['mask_steps']} steps", seconds, "an epoch of UltraGCN", epoch)
 
 
-def _trained(settings: dict[str, Any], sender: Any) -> None:
-    from time import process_time
-
-    started = process_time()
-    run(settings)
-    sender.send(process_time() - started)
+def _trained(settings: dict[str, Any]) -> float:
+    return best(lambda: run(settings), 1)
 
 
 def training_line(base: dict[str, Any]) -> Line:
     """Returns whole runs of PaInvRL and UltraGCN to their early stops, each in a process of its own."""
-    seconds = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for model in ("PaInvRL", "UltraGCN"):
-            receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
-            settings = {**base, "model": model, "output_dir": str(Path(folder) / model)}
-            process = multiprocessing.get_context("spawn").Process(target=_trained, args=(settings, sender))
-            process.start()
-            sender.close()
-            seconds[model] = receiver.recv()
-            process.join()
-    return Line("PaInvRL from data to results", seconds["PaInvRL"], "UltraGCN the same", seconds["UltraGCN"], 1 / 4)
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool,
+    ):
+        settings = [{**base, "model": model, "output_dir": folder} for model in ("PaInvRL", "UltraGCN")]
+        ours, theirs = pool.map(_trained, settings)
+    return Line("PaInvRL from data to results", ours, "UltraGCN the same", theirs, 1 / 4)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -139,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     base |= dict(pair.split("=", 1) for pair in given.set)
     with tempfile.TemporaryDirectory() as folder:
         ultragcn, painvrl = (Stage.of(model, base, folder) for model in ("UltraGCN", "PaInvRL"))
-        lines = [*step_lines(DataProblem.of(painvrl), given.rounds, given.seconds), *loading_lines(ultragcn, painvrl)]
+        lines = [*step_lines(problem_of(painvrl), given.rounds, given.seconds), *loading_lines(ultragcn, painvrl)]
         lines += [*evaluation_lines(ultragcn), *stage_lines(ultragcn, painvrl)]
     if given.training:
         lines.append(training_line(base))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import numpy as np
 import recbole.trainer
-import torch
 from recbole.config import Config as StockConfig
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataset import Dataset
@@ -59,26 +59,11 @@ class Stage:
         return replace(self.trainer.rounds.environment_settings, method=method)
 
 
-@dataclass(frozen=True)
-class DataProblem:
-    """The step benchmark's problem on a data set's training interactions and features, in any process."""
-
-    name: str
-    user: torch.Tensor
-    item: torch.Tensor
-    features: torch.Tensor
-    n_users: int
-
-    @classmethod
-    def of(cls, stage: Stage) -> DataProblem:
-        """Takes the tables of a multimedia model's data."""
-        train, loader = stage.data.train.dataset, stage.data.train
-        features = stage.data.model.features().detach().clone()
-        return cls(train.dataset_name, loader.users, loader.items, features, train.user_num)
-
-    def __call__(self) -> Problem:
-        """Returns the problem."""
-        return Problem(self.name, self.user, self.item, self.features, self.n_users)
+def problem_of(stage: Stage) -> Callable[[], Problem]:
+    """Returns what makes the step benchmark's problem of a multimedia model's data, in any process."""
+    train, loader = stage.data.train.dataset, stage.data.train
+    features = stage.data.model.features().detach().clone()
+    return partial(Problem, train.dataset_name, loader.users, loader.items, features, train.user_num)
 
 
 def _sampler(stage: Stage) -> Sampler:

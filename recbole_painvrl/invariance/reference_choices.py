@@ -46,7 +46,10 @@ class ReferenceChoices:
         level = _levels(made_up, len(choices), generator).to(choices.users.device)
         users, place, counts = torch.unique(choices.users, return_inverse=True, return_counts=True)
         order, ends = torch.argsort(place, stable=True), counts.cumsum(0)
-        mean, normalizer = self.features.new_empty(len(users), self.features.shape[1]), self._empty(len(users))
+        mean, normalizer = (
+            self.features.new_empty(len(users), self.features.shape[1]),
+            self.content.new_empty(len(users)),
+        )
         drawn = torch.empty(made_up, len(choices), dtype=torch.long, device=place.device)
         for first, last in _runs(len(self.judges) + made_up * counts):
             share, normalizer[first:last] = self._shares(users[first:last])
@@ -76,23 +79,19 @@ class ReferenceChoices:
         own = torch.stack([dots(user_feature, self.frozen.features @ one.T, choices) for one in turned], dim=1)
         judged = torch.cat([self.features @ one.T for one in turned], dim=1)
         users, place = torch.unique(choices.users, return_inverse=True)
-        means, normalizer = own.new_empty(len(users), len(turned)), self._empty(len(users))
+        means, normalizer = own.new_empty(len(users), len(turned)), self.content.new_empty(len(users))
         for first, last in _runs(torch.full_like(users, len(self.judges) + judged.shape[1])):
             share, normalizer[first:last] = self._shares(users[first:last])
             mean = (share @ judged).unflatten(1, (len(turned), -1))
             means[first:last] = (user_feature[users[first:last], None] * mean).sum(dim=2)
         return own.sub_(means[place]).mul_((1 - self._own_share(choices, normalizer[place]))[:, None])
 
-    def _empty(self, length: int) -> Tensor:
-        return self.content.new_empty(length)
-
     def _shares(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Choice probabilities [U', N] among the judges, and the logarithm of all items' normalizer [U']."""
         scores = self.frozen.user_id[users] @ self.judged_id + self.frozen.user_feature[users] @ self.judged_content
         log_normalizer = scores.logsumexp(dim=1)
-        return (scores - log_normalizer[:, None]).exp_(), log_normalizer + math.log(
-            self.frozen.n_items / len(self.judges)
-        )
+        scale = math.log(self.frozen.n_items / len(self.judges))
+        return (scores - log_normalizer[:, None]).exp_(), log_normalizer + scale
 
     def _own_share(self, choices: Interactions, log_normalizer: Tensor) -> Tensor:
         """Probability [n] of each row's own item if it is none of the judges, else 0: their mean has it already."""

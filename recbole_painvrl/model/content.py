@@ -253,8 +253,8 @@ class ContentFeatures(nn.Module):
                 own = self._words(number, block.name) if block.name in self.tables else self.whitened[:, start:stop]
                 part.copy_(own) if share is None else torch.mul(own, share, out=part)
                 start = stop
-            unit_length_(part)
-        return unit_length_(found)
+            F.normalize(part, dim=1, out=part)
+        return F.normalize(found, dim=1, out=found)
 
     def _similarity_width(self, block: Block) -> int:
         if block.name in self.leading:
@@ -264,11 +264,6 @@ class ContentFeatures(nn.Module):
     def dimension_names(self) -> list[tuple[str, int]]:
         """Returns (modality, dimension within it) of each of the D columns."""
         return [(block.name, column) for block in self.blocks for column in range(block.stop - block.start)]
-
-
-def unit_length_(rows: Tensor) -> Tensor:
-    """Scales rows [n, D] to unit length in place, as ``F.normalize`` does, and returns them; zeros stay zeros."""
-    return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(1e-12))
 
 
 def along(bases: list[Tensor], table: Tensor) -> Tensor:

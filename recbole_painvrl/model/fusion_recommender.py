@@ -161,12 +161,11 @@ class FusionRecommender(MultimodalRecommender):
         if not (self.feature_size and self.compares):
             return users, items
         mask = self.similarity_mask()
+        similar = self.content.similarity_features(mask) if self.profiled else None
         if len(self.new) and self.new_items == "neighbors":
-            neighbors = self.new_item_neighbors(self.content, mask, self.new, self.warm)
+            neighbors = self.new_item_neighbors(self.content, mask, self.new, self.warm, similar)
             items = items.index_copy(0, self.new, neighbor_vectors(*neighbors, items, self.warm))
-        if not self.profiled:
-            return users, items
-        return self._with_profiles(users, items, self.content.similarity_features(mask))
+        return (users, items) if similar is None else self._with_profiles(users, items, similar)
 
     @property
     def profiled(self) -> bool:

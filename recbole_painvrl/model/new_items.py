@@ -26,7 +26,12 @@ class NewItemNeighbors:
         self._of: tuple[Tensor, Tensor | None] | None = None
 
     def __call__(
-        self, content: ContentFeatures, mask: Tensor | None, new: Tensor, known: Tensor
+        self,
+        content: ContentFeatures,
+        mask: Tensor | None,
+        new: Tensor,
+        known: Tensor,
+        similar: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Returns the neighbors [C, K] of the new items, the nearest first, and their cosines [C, K].
 
@@ -35,9 +40,10 @@ class NewItemNeighbors:
             mask: [D], what the features are multiplied by; None keeps all columns.
             new: indices of the new items [C], at least one.
             known: bool [I], the items to learn from.
+            similar: what ``content.similarity_features(mask)`` gives, where the caller has it already.
         """
         if self._found is None or not self._current(content, mask):
-            similar = content.similarity_features(mask)
+            similar = content.similarity_features(mask) if similar is None else similar
             self._found = neighbor_graph(similar, self.n_neighbors, rows=new, pool=known)
             self._of = (content.whitened, None if mask is None else mask.clone())
         return self._found

@@ -221,3 +221,20 @@ def test_same_seed_same_parameters_whatever_the_global_generator(tmp_path: Path)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     three, _, _ = build(tmp_path, "ERM", seed=7)
     assert not torch.equal(one.user_embedding.weight, three.user_embedding.weight)
+
+
+def test_contents_are_compared_once_where_neighbors_and_profiles_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _, _ = build(tmp_path, "ERM", new_items="neighbors", profile_weight=0.3)
+    model.new = torch.tensor([3])
+    compared: list[torch.Tensor] = []
+    whole = ContentFeatures.similarity_features
+
+    def counted(content: ContentFeatures, mask: torch.Tensor | None = None) -> torch.Tensor:
+        compared.append(whole(content, mask))
+        return compared[-1]
+
+    monkeypatch.setattr(ContentFeatures, "similarity_features", counted)
+    model.tables()
+    assert len(compared) == 1
