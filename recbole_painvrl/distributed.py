@@ -24,6 +24,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor, distributed
 from torch.utils.data import BatchSampler
 
+from recbole_painvrl.data.drawn_candidates import DrawnCandidatesLoader
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.batch import Share, rows_of
 
@@ -157,8 +158,8 @@ class Ranks:
     # evaluation
 
     def splits(self, loader: Any) -> bool:
-        """Returns whether an evaluation is shared out: all items are ranked for each user, and nothing is drawn."""
-        return self.size > 1 and isinstance(loader, FullSortEvalDataLoader)
+        """Returns whether an evaluation is shared out: its candidates are the same for any block of the users."""
+        return self.size > 1 and isinstance(loader, (FullSortEvalDataLoader, DrawnCandidatesLoader))
 
     def loader(self, loader: Any) -> Any:
         """Returns a loader of this process's block of the users; all blocks in a row are the order of one process."""

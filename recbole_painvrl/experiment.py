@@ -16,6 +16,7 @@ import yaml
 from recbole.utils import init_seed, set_color
 
 from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
 from recbole_painvrl.data.splits.save import save_split
 from recbole_painvrl.distributed import Lost, ranks
 from recbole_painvrl.errors import UserError
@@ -28,13 +29,7 @@ from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.surroundings import peak_rss_mb, versions
-from recbole_painvrl.utils import (
-    create_dataset,
-    data_preparation,
-    further_test_loaders,
-    further_validation_loaders,
-    get_trainer,
-)
+from recbole_painvrl.utils import create_dataset, get_trainer
 
 # parameters, Adam's two moments, both kept models and the temporary copy of one of them
 CHECKPOINT_COPIES = 3 * 3

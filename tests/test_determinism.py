@@ -155,7 +155,7 @@ def test_generators_are_put_back_after_an_error_too() -> None:
 
 STATE = {"recbole_painvrl/checkpoint.py"}  # reads and sets their states, for resuming and for generators_kept
 SEEDED = {"recbole_painvrl/experiment.py", "recbole_painvrl/data/splits/command.py"}  # RecBole draws from them
-MADE = {"default_rng", "Generator", "SeedSequence", "RandomState", "Random", "BitGenerator", "PCG64"}
+MADE = {"default_rng", "Generator", "SeedSequence", "RandomState", "Random", "BitGenerator", "PCG64", "Philox"}
 _DRAWS = """
     rand randn randint randperm normal bernoulli multinomial rand_like randn_like randint_like poisson
     normal_ uniform_ random_ bernoulli_ exponential_ log_normal_ cauchy_ geometric_

@@ -26,7 +26,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("UltraGCN", {**NOISY, "train_batch_size": 71, "learner": "adam", "learning_rate": 0.01}),
     ("PaInvRL", {**NOISY, **ROUNDS, "variant_weight": "validation", "mask_axes": "learned"}),
     ("InvRL", {**ROUNDS, "faithful": True, "n_rounds": 1, "env_epochs": 1, "id_dropout": 0.3}),
-    ("MF", {"n_negatives": 9}),
+    ("MF", {"n_negatives": 9, "eval_args": "{mode: uni5}"}),
     ("VBPR", {"reg_weight": 0.1}),
     ("MMGCN", {"reg_weight": 0.1}),
     ("GRCN", {"reg_weight": 0.1}),

@@ -17,13 +17,13 @@ from recbole_painvrl.compat import DatasetRepairs
 from recbole_painvrl.config import Config
 from recbole_painvrl.data.dataloader import TrainLoader
 from recbole_painvrl.data.dataset import GeneralDataset, MultimodalDataset
+from recbole_painvrl.data.preparation import further_test_loaders
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.trainer.run_trainer import RunMixin
 from recbole_painvrl.utils import (
     _dataset_class,
     create_dataset,
     data_preparation,
-    further_test_loaders,
     get_model,
     get_trainer,
     model_names,

@@ -24,7 +24,7 @@ class KnownPairs:
 
     Args:
         parts: Built parts of a data set whose pairs these are.
-        phase: RecBole's name of the set that they are known for.
+        phase: ``valid`` or ``test``, by which RecBole configures the evaluation that they are known for.
 
     Attributes:
         keys: int64 [n], ``user * I + item`` in ascending order.
@@ -34,9 +34,10 @@ class KnownPairs:
         self.phase, self.n_items = phase, parts[0].item_num
         self.keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
 
-    def beyond(self, part: Dataset) -> KnownPairs:
-        """Returns these pairs and those of ``part``."""
+    def beyond(self, part: Dataset, phase: str) -> KnownPairs:
+        """Returns these pairs and those of ``part``, for an evaluation in ``phase``."""
         more = copy.copy(self)
+        more.phase = phase
         more.keys = np.union1d(self.keys, pair_keys(part))
         return more
 
@@ -109,10 +110,3 @@ class FullSortLoader(FullSortEvalDataLoader):
         chosen = np.asarray(index)
         users = self.uid_list.numpy()[chosen]
         return (self.user_df[chosen], self.uid2history_item.pairs(users), *self.uid2positive_item.pairs(users))
-
-
-def ranks_all_items(config: Any) -> bool:
-    """Says whether the configuration evaluates a general recommender on all items, with our loader for training."""
-    mode = config["eval_args"]["mode"]
-    modes = list(mode.values()) if isinstance(mode, dict) else [mode]
-    return bool(getattr(config.model_class, "fast_loader", False)) and all(one == "full" for one in modes)

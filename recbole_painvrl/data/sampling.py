@@ -73,7 +73,18 @@ class UnknownItems:
         Returns:
             Item ids, int64 [B, N], none of which is known for the user of its row.
         """
-        uniform = torch.rand(len(users), n_negatives, generator=generator, dtype=torch.float64)
+        return self.at(users, torch.rand(len(users), n_negatives, generator=generator, dtype=torch.float64))
+
+    def at(self, users: Tensor, uniform: Tensor) -> Tensor:
+        """Returns the unknown items at given places of each user's list of them.
+
+        Args:
+            users: User of each row, int64 [B].
+            uniform: Places from 0 (the first) to below 1 (the last), float64 [B, N].
+
+        Returns:
+            Item ids, int64 [B, N].
+        """
         rank = (uniform * self.unknown[users].unsqueeze(1)).long() + 1
         wanted = (users * self.n_items).unsqueeze(1) + rank
         below = torch.searchsorted(self.keys, wanted) - self.starts[users].unsqueeze(1)

@@ -48,6 +48,7 @@ class RunCollector(Collector):
 
     Attributes:
         ranks: The processes that share an evaluation out; each has the lists of all of them in the end.
+        items: Item of each column of the next batch's scores, long [B, W]; None if the columns are all items.
     """
 
     def __init__(self, config: Any) -> None:
@@ -61,6 +62,7 @@ class RunCollector(Collector):
         self.lists: Lists | None = None
         self._n_rows = 0
         self.ranks = Ranks()
+        self.items: Tensor | None = None
 
     def eval_batch_collect(
         self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor
@@ -68,10 +70,11 @@ class RunCollector(Collector):
         """Collects one batch.
 
         Args:
-            scores_tensor: scores [B, I], ``-inf`` for what must not be recommended.
+            scores_tensor: scores [B, I], or [B, W] of the columns of :attr:`items`; ``-inf`` for what must not be
+                recommended.
             interaction: the batch's users.
             positive_u: row of each positive, long [P].
-            positive_i: item of each positive, long [P].
+            positive_i: item of each positive, or its column, long [P].
 
         Raises:
             UserError: ``topk`` is larger than the number of items.
@@ -80,18 +83,22 @@ class RunCollector(Collector):
             self._collect_lists(scores_tensor, positive_u, positive_i)
             self._add("rec.users", self._users(interaction, len(scores_tensor)))
         super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        self.items = None
 
     def _collect_lists(self, scores: Tensor, positive_u: Tensor, positive_i: Tensor) -> None:
         n_items, depth = scores.shape[1], max(self.topk)
         if depth > n_items:
             raise UserError(f"topk: {depth} is more than the data set's {n_items - 1} items; use a smaller one")
         recommended = torch.topk(scores, depth, dim=-1).indices.cpu()
+        items = None if self.items is None else self.items.cpu()
         if self._wanted["rec.items"]:
-            self._add("rec.items", recommended)
+            self._add("rec.items", recommended if items is None else items.gather(1, recommended))
         if self._wanted["rec.topk"]:
             positives = positive_u.cpu(), positive_i.cpu()
             self._add("rec.topk", hits_and_positives(recommended, *positives, n_items))
             found = places_of_positives(recommended, *positives, n_items)
+            if items is not None:
+                found[:, 1] = items[found[:, 0], found[:, 1]]
             self._add("positives", found + torch.tensor([self._n_rows, 0, 0]))
             self._n_rows += len(recommended)
 

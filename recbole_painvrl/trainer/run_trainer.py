@@ -26,6 +26,7 @@ from recbole_painvrl.logs import tensorboard_below
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.trainer.checkpoints import CheckpointMixin
+from recbole_painvrl.trainer.evaluation import EvaluationMixin
 from recbole_painvrl.trainer.faults import FaultMixin
 from recbole_painvrl.trainer.loss_watch import LossWatch, culprits
 from recbole_painvrl.trainer.state import load_model
@@ -33,7 +34,7 @@ from recbole_painvrl.trainer.state import load_model
 SAVING_SHARE = 0.1
 
 
-class RunMixin(FaultMixin, CheckpointMixin):
+class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
     """What this package adds to a RecBole trainer class; list it before that class among the bases.
 
     A trainer works without a run folder too, and then stores the best model where RecBole would. With one

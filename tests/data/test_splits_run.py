@@ -16,12 +16,13 @@ from recbole_painvrl import cli
 from recbole_painvrl.config import Config
 from recbole_painvrl.config_keys import RECBOLE_EXAMPLES
 from recbole_painvrl.data.dataset import GeneralDataset, MultimodalDataset
+from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
 from recbole_painvrl.data.splits import command, save
 from recbole_painvrl.data.splits.command import parse_settings, split_dataset
 from recbole_painvrl.data.splits.save import save_split, split_name
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import run_recbole_painvrl
-from recbole_painvrl.utils import create_dataset, data_preparation, further_test_loaders, further_validation_loaders
+from recbole_painvrl.utils import create_dataset
 from tests.data.splitting import READY, sets_of
 from tests.inputs import Board, write_interactions
 
