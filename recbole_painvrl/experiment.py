@@ -23,6 +23,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.groupings import Groupings
 from recbole_painvrl.evaluator.groups import groups_csv
 from recbole_painvrl.logs import silence, start_logging, stop_logging
+from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.report.onlooker import Onlooker
 from recbole_painvrl.report.records import RunFolder
@@ -188,6 +189,7 @@ def train(
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
     told = (lambda epoch, score: validated(epoch, float(trainer.best_valid_score))) if validated else None
+    return_freed_memory()  # of reading and splitting
     with Ending() as trainer.ending:
         score, valid = trainer.fit(data.train, data.valid, verbose, saved, show, told)
     return Trained(data, trainer, groupings, score, valid)

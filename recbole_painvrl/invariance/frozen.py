@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+ROWS = 8192  # of a table that are looked at together
+
 
 @dataclass(frozen=True)
 class FrozenRecommender:
@@ -78,8 +80,14 @@ def score_unit(frozen: FrozenRecommender) -> float:
     Measured in this unit, learning rate and weight decay mean the same whatever the widths and scales of the tables.
     """
     users, features = frozen.user_feature[1:], frozen.features[1:]
-    variance = float(users.square().mean() * features.square().mean()) * users.shape[1] * features.shape[1]
+    variance = _mean_square(users) * _mean_square(features) * users.shape[1] * features.shape[1]
     return variance**-0.5 if variance > 0 else 1.0
+
+
+def _mean_square(table: Tensor) -> float:
+    """Returns the mean square of all entries, without a second table of that size."""
+    total = torch.stack([part.square().sum(dtype=torch.float64) for part in table.split(ROWS)]).sum()
+    return float(total) / table.numel()
 
 
 def _same(what: str, left: int, right: int) -> None:

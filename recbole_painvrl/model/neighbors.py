@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+COSINES = 2**24  # held at once, 64 MB; a product of so many is as fast as one of more
+MOST = 512  # rows of one product
+
 
 def neighbor_graph(
     features: Tensor,
     n_neighbors: int,
     rows: Tensor | None = None,
     pool: Tensor | None = None,
-    block: int = 512,
+    block: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Returns the items [R, k] with the most similar features, the nearest first, and their cosines [R, k].
 
@@ -27,7 +30,7 @@ def neighbor_graph(
         n_neighbors: k, the item itself not counted.
         rows: Items whose neighbors are sought [R]; None asks about all of them.
         pool: bool [I], the items that may be neighbors; None admits all.
-        block: Items whose neighbors are sought together.
+        block: Items whose neighbors are sought together; None takes as many as :data:`COSINES` allow.
 
     Source: Zhang et al., "Mining Latent Structures for Multimedia Recommendation", ACM MM 2021, equations 1 and 2.
     """
@@ -35,6 +38,7 @@ def neighbor_graph(
     empty = torch.linalg.vector_norm(features, ord=torch.inf, dim=1) == 0
     rows = torch.arange(len(unit), device=unit.device) if rows is None else rows
     excluded = empty if pool is None else empty | ~pool
+    block = block or max(1, min(MOST, COSINES // len(unit)))
     parts = [_nearest(unit, empty, excluded, part, n_neighbors) for part in rows.split(block)]
     index, weight = (torch.cat(sides) for sides in zip(*parts, strict=True))
     return index, weight

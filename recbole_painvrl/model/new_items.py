@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.neighbors import neighbor_graph
 
@@ -43,9 +44,11 @@ class NewItemNeighbors:
             similar: what ``content.similarity_features(mask)`` gives, where the caller has it already.
         """
         if self._found is None or not self._current(content, mask):
+            return_freed_memory()
             similar = content.similarity_features(mask) if similar is None else similar
             self._found = neighbor_graph(similar, self.n_neighbors, rows=new, pool=known)
             self._of = (content.whitened, None if mask is None else mask.clone())
+            return_freed_memory()
         return self._found
 
     def _current(self, content: ContentFeatures, mask: Tensor | None) -> bool:

@@ -12,6 +12,7 @@ from recbole.utils import set_color
 from recbole_painvrl import checkpoint
 from recbole_painvrl.checkpoint import random_states, set_random_states
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.general_recommender.painvrl import CHOSEN, WARM_UP
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
@@ -174,6 +175,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         self.best_valid_result = None
 
     def _run_round(self, number: int, dataset: Any) -> None:
+        return_freed_memory()
         seen = self.rounds.identify(number, dataset, self.config["show_progress"])
         self.record("identification", round=number, **seen)
         sizes = " ".join(map(str, seen["sizes"]))
@@ -181,7 +183,9 @@ class PaInvRLTrainer(MultimodalTrainer):
             set_color(f"round {number} identification", "green")
             + f" [environments: {sizes}, moved: {seen['moved']:.4f}]"
         )
+        return_freed_memory()
         made = self.rounds.generate_mask(number, dataset, self.config["show_progress"])
+        return_freed_memory()
         self.record("mask", round=number, **made)
         self.logger.info(
             set_color(f"round {number} mask", "green")

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.model.loss import (
     bpr_loss,
     item_graph_loss,
@@ -298,8 +297,3 @@ def test_items_with_few_neighbors_are_filled_with_weight_zero() -> None:
     assert neighbors[1].tolist() == [1, 0] and omega[1, 1] == 0 and omega[1, 0] > 0
     assert not neighbors[4].any() and not omega[4].any()
     assert sorted(neighbors[2].tolist()) == [2, 3]
-
-
-def test_freed_memory_can_be_kept_twice() -> None:
-    """The call may be repeated and says the same each time."""
-    assert keep_freed_memory() == keep_freed_memory()
