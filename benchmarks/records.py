@@ -1,0 +1,74 @@
+"""Packs the records behind a table, without models, so that anyone can test it again or go on with it.
+
+    python -m benchmarks.records runs/comparisons/HASH ... --output results/records/NAME.tar.xz
+    tar -xf results/records/NAME.tar.xz    # in the repository's root, into runs/
+
+Of each comparison there are its own file, the runs of its cells (configuration, events, results, the values of each
+user) and the searches that tuned them. The command of the comparison then finds all of it done, for what a run is
+called follows from its configuration, and makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from recbole_painvrl.files import atomic_file
+
+RUN = ("config.yaml", "records.jsonl", "result.json", "per_user.npz", "groups.csv", "mask.csv", "done")
+SEARCH = ("search.json", "trials.jsonl", "trials/*/trial.yaml", "trials/*/records.jsonl", "trials/*/validation.json")
+DATA_PATH = re.compile(rb"^( *)data_path: .*$", re.MULTILINE)  # says nothing but where the data lay on one machine
+
+
+def files_of(comparison: Path) -> Iterable[Path]:
+    """Yields the files of a comparison's finished runs and of its searches.
+
+    Args:
+        comparison: ``<output_dir>/comparisons/<hash>``.
+    """
+    record = json.loads((comparison / "comparison.json").read_text())
+    yield comparison / "comparison.json"
+    for cell in record["cells"]:
+        if cell["state"] == "done":
+            yield from found(Path(cell["folder"]), RUN)
+    for tuned in record["tuned"]:
+        yield from found(Path(tuned["search"]), SEARCH)
+
+
+def found(folder: Path, patterns: Iterable[str]) -> Iterable[Path]:
+    """Yields the files of a folder that match one of the patterns."""
+    for pattern in patterns:
+        yield from sorted(folder.glob(pattern))
+
+
+def pack(comparisons: Iterable[Path], target: Path) -> int:
+    """Writes the archive, the same bytes for the same records, and returns how many files are in it."""
+    names = sorted({path for comparison in comparisons for path in files_of(comparison)})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(target) as file, tarfile.open(fileobj=file, mode="w:xz") as archive:
+        for path in names:
+            content = path.read_bytes()
+            if path.suffix == ".yaml":
+                content = DATA_PATH.sub(rb"\1data_path: dataset", content)
+            entry = tarfile.TarInfo(path.as_posix())
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return len(names)
+
+
+def main() -> None:
+    """Reads the command line and packs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparisons", type=Path, nargs="+")
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args()
+    print(f"{given.output}: {pack(given.comparisons, given.output)} files")
+
+
+if __name__ == "__main__":
+    main()
