@@ -64,3 +64,12 @@ def test_a_run_has_the_results_of_recboles_matrix(
     for part in ("best_valid_result", "test_results", "groups"):
         assert ours[part] == theirs[part]
     assert len(ours["test_results"]["test"]) == 2 * len(metrics) - 1  # GAUC has no cutoff
+
+
+def test_values_of_drawn_candidates(tmp_path: Path) -> None:
+    """Liked items of the checkerboard score higher than drawn ones, of which some are liked too."""
+    keys = write_checkerboard(tmp_path).config(
+        epochs=30, eval_args={"mode": "uni7"}, metrics=["AUC", "LogLoss"], valid_metric="AUC"
+    )
+    found = run_recbole_painvrl("ERM", "board", config_dict=keys | {"output_dir": str(tmp_path / "runs")})
+    assert found["test_result"]["auc"] > 0.6 and found["test_result"]["logloss"] > 0
