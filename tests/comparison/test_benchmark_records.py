@@ -40,3 +40,11 @@ def test_a_comparison_goes_on_from_its_records(
     assert cli.main([*command, "--seeds=1,2,3"]) == 0
     assert "4 of 6 runs were done before" in capfd.readouterr().err
     assert len(list(Path("runs", "board").glob("*/*/done"))) == 6
+
+
+def test_a_search_is_packed_with_its_finished_trials(flags: Flags, tmp_path: Path) -> None:
+    assert cli.main(["-m", "MF", "-d", "board", *flags(epochs=1), "--tune=2", "--seeds=1"]) == 0
+    (search,) = Path("runs", "searches").iterdir()
+    assert pack([search], tmp_path / "whole.tar.xz") == 2 + 2 * 3
+    (search / "trials" / "1" / "validation.json").unlink()
+    assert pack([search], tmp_path / "part.tar.xz") == 2 + 3
