@@ -4,8 +4,8 @@
     tar -xf results/records/NAME.tar.xz    # in the repository's root, into runs/
 
 Of each comparison there are its own file, the runs of its cells (configuration, events, results, the values of each
-user) and the searches that tuned them; a search that has not ended is named itself. The command of the comparison then finds all of it done, for what a run is
-called follows from its configuration, and makes only what is missing.
+user) and the searches that tuned them; a search that has not ended is named itself. The command of the comparison then
+finds all of it done, for what a run is called follows from its configuration, and makes only what is missing.
 """
 
 from __future__ import annotations
