@@ -89,8 +89,8 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         steps = -(-self.neg_sample_num // _ADVANCE)
         counter = np.random.Philox(key=self.key)
         counter.advance(first * steps)
-        numbers = np.random.Generator(counter).random((count, steps * _ADVANCE))
-        return torch.from_numpy(numbers[:, : self.neg_sample_num])
+        generator = np.random.Generator(counter)
+        return torch.from_numpy(generator.random((count, steps * _ADVANCE))[:, : self.neg_sample_num])
 
 
 def _unknown_items(config: Any, dataset: Dataset, known: KnownPairs) -> UnknownItems:
