@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recbole_painvrl.files import atomic_file
+from recbole_painvrl.report.cells import COMPARISON
 
 RUN = ("config.yaml", "records.jsonl", "result.json", "per_user.npz", "groups.csv", "mask.csv", "done")
 SEARCH = ("search.json", "trials.jsonl")
@@ -32,13 +33,13 @@ def files_of(folder: Path) -> Iterable[Path]:
     Args:
         folder: ``<output_dir>/comparisons/<hash>`` or ``<output_dir>/searches/<hash>``.
     """
-    yield from files_of_comparison(folder) if (folder / "comparison.json").exists() else files_of_search(folder)
+    yield from files_of_comparison(folder) if (folder / COMPARISON).exists() else files_of_search(folder)
 
 
 def files_of_comparison(comparison: Path) -> Iterable[Path]:
     """Yields the files of a comparison, its finished runs and its searches."""
-    record = json.loads((comparison / "comparison.json").read_text())
-    yield comparison / "comparison.json"
+    record = json.loads((comparison / COMPARISON).read_text(encoding="utf-8"))
+    yield comparison / COMPARISON
     for cell in record["cells"]:
         if cell["state"] == "done":
             yield from found(Path(cell["folder"]), RUN)

@@ -71,7 +71,8 @@ class TrainLoader:
 
     def _unknown_items(self) -> UnknownItems:
         try:
-            return UnknownItems(self.users, self.items, self.dataset.user_num, self.dataset.item_num)
+            pairs = torch.unique(self.users * self.dataset.item_num + self.items)
+            return UnknownItems(pairs, self.dataset.user_num, self.dataset.item_num)
         except EverythingKnownError as error:
             user = self.dataset.field2id_token[self.dataset.uid_field][error.user]
             raise UserError(

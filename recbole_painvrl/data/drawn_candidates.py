@@ -94,9 +94,8 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
 
 
 def _unknown_items(config: Any, dataset: Dataset, known: KnownPairs) -> UnknownItems:
-    pairs = torch.from_numpy(known.keys)
     try:
-        return UnknownItems(pairs // known.n_items, pairs % known.n_items, dataset.user_num, known.n_items)
+        return UnknownItems(torch.from_numpy(known.keys), dataset.user_num, known.n_items)
     except EverythingKnownError as error:
         user = dataset.field2id_token[dataset.uid_field][error.user]
         raise no_negatives(config, dataset, f"user '{user}' has them all") from error

@@ -41,8 +41,7 @@ class UnknownItems:
     is therefore r plus the number of k with a_k - k < r, which one binary search over all users' sorted keys finds.
 
     Args:
-        users: Users of the known interactions, int64 [n]; a pair may be there more than once.
-        items: Their items, int64 [n], from 1.
+        pairs: ``user * I + item`` of the known interactions in ascending order, each once, int64 [n]; items from 1.
         n_users: Number of users with the padding user 0.
         n_items: I.
 
@@ -50,9 +49,8 @@ class UnknownItems:
         EverythingKnownError: A user knows every item, so that no negative is left.
     """
 
-    def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
+    def __init__(self, pairs: Tensor, n_users: int, n_items: int) -> None:
         self.n_items = n_items
-        pairs = torch.unique(users * n_items + items)
         known_users = pairs // n_items
         known = torch.bincount(known_users, minlength=n_users)
         self.starts = torch.cumsum(known, 0) - known
