@@ -1,10 +1,11 @@
-"""Training, evaluation and the method's two searches on a GPU beside the CPU, in single and in mixed precision.
+"""Training, evaluation and the method's two searches on a GPU beside the CPU, single, mixed and compiled.
 
     python -m benchmarks.gpu --dataset tiktok --output results/gpu.md
 
 A few minutes on a machine with a GPU; without one the table has the CPU alone. Wall seconds, the device waited for
-before and after each part; the first epoch does not count. The validation score after the same epochs from the same
-seed says whether mixed precision costs any quality. ``recbole-painvrl simulate`` makes data where there are none.
+before and after each part; the first epochs do not count. ``mixed`` is ``enable_amp``, ``compiled`` puts
+``torch.compile`` around the loss. The validation score after the same epochs from the same seed says whether mixed
+precision costs any quality. ``recbole-painvrl simulate`` makes data where there are none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import platform
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,9 +26,10 @@ from benchmarks.many_runs import markdown
 from benchmarks.speed_parts import Stage
 from recbole_painvrl.model.allocator import keep_freed_memory
 
-HEADER = ("model", "device", "precision", "step ms", "epoch s", "evaluation s", "identification s", "mask s",
+HEADER = ("model", "device", "how", "step ms", "epoch s", "evaluation s", "identification s", "mask s",
           "peak GPU MB", "validation NDCG@20")  # fmt: skip
-PRECISIONS = {"single": {}, "mixed": {"enable_amp": True}}
+WAYS: dict[str, dict[str, Any]] = {"single": {}, "mixed": {"enable_amp": True}, "compiled": {}}
+FIRST = 2  # epochs that do not count: kernels are chosen, compiled and loaded there, memory is taken
 
 
 def timed(device: torch.device, part: Callable[[], object]) -> float:
@@ -40,18 +43,22 @@ def timed(device: torch.device, part: Callable[[], object]) -> float:
     return perf_counter() - started
 
 
-def row(model: str, precision: str, base: dict[str, Any], epochs: int) -> list[str]:
+def row(model: str, way: str, base: dict[str, Any], epochs: int) -> list[str]:
     """Trains a model for some epochs on the device that its configuration names, and returns its line."""
     with tempfile.TemporaryDirectory() as folder:
-        return _row(Stage.of(model, {**base, **PRECISIONS[precision]}, folder), model, precision, epochs)
+        return _row(Stage.of(model, {**base, **WAYS[way]}, folder), model, way, epochs)
 
 
-def _row(stage: Stage, model: str, precision: str, epochs: int) -> list[str]:
+def _row(stage: Stage, model: str, way: str, epochs: int) -> list[str]:
     device, train, trainer = stage.config["device"], stage.data.train, stage.trainer
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    seconds = [timed(device, lambda epoch=epoch: trainer._train_epoch(train, epoch)) for epoch in range(epochs + 1)]
-    epoch = median(seconds[1:])
+    if model == "PaInvRL":
+        trainer.model.begin_final()  # most epochs are of this stage
+    if way == "compiled":
+        trainer.model.calculate_loss = torch.compile(trainer.model.calculate_loss, dynamic=True)
+    seconds = [timed(device, lambda epoch=epoch: trainer._train_epoch(train, epoch)) for epoch in range(epochs + FIRST)]
+    epoch = median(seconds[FIRST:])
     found: dict[str, float] = {}
     trainer.evaluate(stage.data.valid, load_best_model=False)
     evaluation = timed(device, lambda: found.update(trainer.evaluate(stage.data.valid, load_best_model=False)))
@@ -61,7 +68,7 @@ def _row(stage: Stage, model: str, precision: str, epochs: int) -> list[str]:
         searches = [f"{timed(device, lambda part=part: part(0, train.dataset, False)):.2f}" for part in parts]
     peak = f"{torch.cuda.max_memory_allocated(device) / 1e6:,.0f}" if device.type == "cuda" else ""
     times = [f"{1e3 * epoch / len(train):.2f}", f"{epoch:.2f}", f"{evaluation:.2f}"]
-    return [model, device.type, precision, *times, *searches, peak, f"{found['ndcg@20']:.4f}"]
+    return [model, device.type, way, *times, *searches, peak, f"{found['ndcg@20']:.4f}"]
 
 
 def machine() -> str:
@@ -75,7 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="tiktok")
     parser.add_argument("--models", default="UltraGCN,ERM,PaInvRL,MGCN,BM3", help="comma-separated")
-    parser.add_argument("--precisions", default=",".join(PRECISIONS), help="comma-separated")
+    parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated")
+    parser.add_argument("--devices", default="cuda,cpu", help="comma-separated")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all models")
     parser.add_argument("--output", type=Path, required=True)
@@ -84,13 +92,19 @@ def main(argv: list[str] | None = None) -> None:
     base: dict[str, Any] = {"dataset": given.dataset, "show_progress": False, "seed": 1}
     base |= dict(pair.split("=", 1) for pair in given.set)
     rows: list[list[str]] = []
-    head = f"# GPU, {given.dataset}\n\n{machine()}. Wall seconds after {given.epochs + 1} epochs.\n\n"
+    head = (
+        f"# GPU, {given.dataset}\n\n{machine()}. Wall seconds; an epoch's are the median of {given.epochs} after "
+        f"{FIRST} that do not count.\n\n"
+    )
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    for gpu in [True, False] if torch.cuda.is_available() else [False]:
-        for model in given.models.split(","):
-            for precision in given.precisions.split(","):
-                rows.append(row(model, precision, {**base, "use_gpu": gpu}, given.epochs))
-                given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+    for device in given.devices.split(","):
+        if device == "cuda" and not torch.cuda.is_available():
+            continue
+        for model, way in product(given.models.split(","), given.ways.split(",")):
+            if device == "cpu" and way == "compiled":
+                continue  # which takes a compiler and minutes
+            rows.append(row(model, way, {**base, "use_gpu": device == "cuda"}, given.epochs))
+            given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
     print(given.output.read_text(encoding="utf-8"))
 
 

@@ -24,7 +24,7 @@ from recbole_painvrl.evaluator.groupings import Groupings
 from recbole_painvrl.evaluator.groups import groups_csv
 from recbole_painvrl.logs import silence, start_logging, stop_logging
 from recbole_painvrl.model.allocator import return_freed_memory
-from recbole_painvrl.randomness import generators_kept
+from recbole_painvrl.randomness import generators_kept, repeat_on
 from recbole_painvrl.report.onlooker import Onlooker
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
@@ -85,6 +85,7 @@ def prepare(config: Config) -> Prepared:
     """
     logger = logging.getLogger()
     init_seed(config["seed"], config["reproducibility"])
+    repeat_on(config["device"], config["reproducibility"])
     dataset = create_dataset(config)
     logger.info(dataset)
     train, valid, test = data_preparation(config, dataset)

@@ -7,12 +7,17 @@ generators. The idea is DomainBed's (seed hashing in its ``misc.seed_hash``).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from recbole_painvrl.checkpoint import random_states, set_random_states
+
+_DETERMINISTIC: Any = torch.utils.deterministic  # its switch carries no type
 
 
 def derive_seed(seed: int, purpose: str) -> int:
@@ -26,16 +31,37 @@ def generator(seed: int, purpose: str, device: str | torch.device = "cpu") -> to
     return torch.Generator(device=device).manual_seed(derive_seed(seed, purpose))
 
 
+def repeat_on(device: torch.device, wanted: bool) -> None:
+    """Makes a GPU add in a fixed order, so that the same seed gives the same result there too; a CPU does anyway.
+
+    An operation that cannot do so says it by a warning and goes on. cuBLAS asks the environment variable when it is
+    first used, so this has to come before the first product.
+
+    Args:
+        device: Where training takes place.
+        wanted: RecBole's key ``reproducibility``.
+    """
+    ordered = wanted and device.type == "cuda"
+    if ordered:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(ordered, warn_only=True)
+    _DETERMINISTIC.fill_uninitialized_memory = not ordered  # nothing here reads what it has not written
+
+
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Puts the global generators back at its end, and how cuDNN chooses: RecBole sets them for each run.
+    """Puts the global generators back at its end, and how sums and cuDNN's choices are made: a run sets them.
 
     What RecBole itself draws (splits, negatives, initial values of its models) comes from the global generators.
     """
     states, cudnn = random_states(), torch.backends.cudnn
     flags = cudnn.benchmark, cudnn.deterministic
+    ordered, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = _DETERMINISTIC.fill_uninitialized_memory
     try:
         yield
     finally:
         set_random_states(states)
         cudnn.benchmark, cudnn.deterministic = flags
+        torch.use_deterministic_algorithms(ordered, warn_only=warns)
+        _DETERMINISTIC.fill_uninitialized_memory = fills

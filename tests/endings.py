@@ -21,7 +21,7 @@ from recbole_painvrl.report.records import RunFolder
 SECONDS = 300
 for _name in _PRELOADED:  # so that children have it from the start
     importlib.import_module(_name)
-CHANGING = ("time", "seconds", "seconds_train", "seconds_eval", "peak_rss_mb")
+CHANGING = ("time", "cpu", "seconds", "seconds_train", "seconds_eval", "peak_rss_mb")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from recbole_painvrl.quick_start import load_data_and_model, run_recbole_painvrl
 from recbole_painvrl.randomness import generators_kept
 from tests.endings import content
 from tests.inputs import Board, write_checkerboard
+from tests.model.models import OURS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("PaInvRL", "BPR", "ERM", "MultiVAE")
@@ -76,6 +77,31 @@ def test_twice_in_one_process_is_the_same(board: Board, here: dict[str, Any], tm
     random.seed(5), np.random.seed(6), torch.manual_seed(7)
     run_recbole_painvrl(model, "board", config_dict=keys(board, output_dir=str(tmp_path)))
     assert contents(tmp_path)[model] == here[model]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("model", OURS)
+def test_a_gpu_repeats_itself(board: Board, tmp_path: Path, model: str) -> None:
+    """Sums in a fixed order: two runs of the same seed agree to the last bit."""
+    found = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        run_recbole_painvrl(model, "board", config_dict={**keys(board, output_dir=str(folder)), "use_gpu": True})
+        found.append(contents(folder)[model])
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("model", OURS)
+def test_a_gpu_ends_where_the_cpu_does(board: Board, tmp_path: Path, model: str) -> None:
+    """The same draws, in another rounding: the losses of both epochs agree to a thousandth."""
+    losses = []
+    for gpu in (True, False):
+        folder = tmp_path / str(gpu)
+        run_recbole_painvrl(model, "board", config_dict={**keys(board, output_dir=str(folder)), "use_gpu": gpu})
+        records = contents(folder)[model]["records"]
+        losses.append([record["loss"] for record in records if record["event"] == "train"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 def test_another_seed_gives_other_numbers(board: Board, here: dict[str, Any], tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def assert_alike(found: Any, expected: Any) -> None:
     """Looks for the same names and texts, and the same numbers but for rounding; times and memory may differ."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
-        for key in expected.keys() - {"time", "seconds", "seconds_train", "seconds_eval", "peak_rss_mb"}:
+        for key in expected.keys() - {"time", "cpu", "seconds", "seconds_train", "seconds_eval", "peak_rss_mb"}:
             assert_alike(found[key], expected[key])
     elif isinstance(expected, list):
         assert len(found) == len(expected)

@@ -55,7 +55,7 @@ def only_run(model: str = "BPR") -> RunFolder:
 
 
 def without_times(run: RunFolder) -> list[dict[str, Any]]:
-    return [{k: v for k, v in record.items() if k not in ("time", "seconds")} for record in run.records()]
+    return [{k: v for k, v in record.items() if k not in ("time", "cpu", "seconds")} for record in run.records()]
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.transfer import moved
 from recbole_painvrl.model.unit_rows import unit_rows
 from recbole_painvrl.randomness import generator
 
@@ -187,7 +188,7 @@ class FusionRecommender(MultimodalRecommender):
         if not (self.training and self.id_dropout and self.feature_size):
             return None
         drawn = torch.rand(self.n_items, generator=self.dropout_generator) < self.id_dropout
-        return drawn.to(self.device)
+        return moved(drawn, self.device)
 
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss of the batch."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_painvrl.errors import UserError, one_of
-from recbole_painvrl.model.loss import bpr_loss, softmax_loss, ultragcn_loss, ultragcn_weights
+from recbole_painvrl.model.loss import RowsByUser, bpr_loss, softmax_loss_of_rows, ultragcn_loss, ultragcn_weights
+from recbole_painvrl.model.transfer import column_on_host, moved
 
 LOSSES = ("ultragcn", "softmax", "bpr")
 
@@ -55,6 +56,7 @@ class RankingObjective(nn.Module):
         self.n_candidates = int(config["n_negatives"]) if self.kind == "softmax" else 0
         self.negative_weight = float(config["negative_weight"])
         self.generator = generator
+        self.user_field = config["USER_ID_FIELD"]
         self.register_buffer("known", torch.unique(item), persistent=False)
         if self.kind == "ultragcn":
             self.weights = ultragcn_weights(user, item, n_users, n_items, config["loss_weights"])
@@ -62,14 +64,23 @@ class RankingObjective(nn.Module):
     def forward(self, users: Tensor, items: Tensor, interaction: Any, user: Tensor, item: Tensor) -> Tensor:
         """Returns the mean loss over the batch, a scalar, for tables [U, d] and [I, d]."""
         if self.kind == "softmax":
-            return softmax_loss(users, items, user, item, self._candidates())
+            return softmax_loss_of_rows(users, items, self._rows(interaction), item, self._candidates())
         negatives = interaction["negatives"]
         if self.kind == "bpr":
             return bpr_loss(users, items, user, item, negatives)
         return ultragcn_loss(users, items, user, item, negatives, self.weights, self.negative_weight)
 
+    def _rows(self, interaction: Any) -> RowsByUser:
+        """Returns the rows of a batch by user, which several losses on the same batch share."""
+        rows: RowsByUser | None = getattr(interaction, "rows_by_user", None)
+        if rows is None:
+            rows = RowsByUser.of(column_on_host(interaction, self.user_field), self.known.device)
+            interaction.rows_by_user = rows
+        return rows
+
     def _candidates(self) -> Tensor:
+        """Returns distinct items in ascending order."""
         if not 0 < self.n_candidates < self.known.numel():
             return self.known
         drawn = torch.randint(self.known.numel(), (self.n_candidates,), generator=self.generator)
-        return self.known[drawn.to(self.known.device)]
+        return self.known[moved(torch.unique(drawn), self.known.device)]

@@ -18,7 +18,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.content import Block
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.general_recommender.mf import MF
-from recbole_painvrl.model.general_recommender.painvrl import FINAL, PaInvRL
+from recbole_painvrl.model.general_recommender.painvrl import PaInvRL
 
 DECOMPOSED = ("ERM", "UltraGCN", "InvRL", "PaInvRL", "MF")
 SMALLEST_NORM = 1e-12  # as in torch's normalize, so that parts are scaled as scores are
@@ -162,7 +162,7 @@ def _branches(model: FusionRecommender) -> list[Branch]:
     if not isinstance(model, PaInvRL):
         return [Branch(None, x, weight, all_of_it)]
     if not model.converts:
-        return [Branch("invariant" if model.stage == FINAL else None, x * model.mask, weight, all_of_it)]
+        return [Branch("invariant" if model.final else None, x * model.mask, weight, all_of_it)]
     kept, rest = x * model.mask, x * (1 - model.mask)
     a_kept, a_rest = model.attention(model.projection(kept), model.variant_projection(rest))
     return [
@@ -211,7 +211,7 @@ def _profile_parts(model: FusionRecommender) -> list[ScorePart]:
 def _similarity_shares(model: FusionRecommender) -> dict[str | None, Tensor]:
     """Returns by branch the share [D] of each similarity column ``(m + rho (1 - m)) x`` that is the branch's."""
     whole = torch.ones(model.content.dimension, device=model.device)
-    if not isinstance(model, PaInvRL) or model.stage != FINAL:
+    if not isinstance(model, PaInvRL) or not model.final:
         return {None: whole}
     if model.conversion == "mask":
         return {"invariant": whole}

@@ -122,10 +122,13 @@ class RunFolder:
     def record(self, event: str, **values: Any) -> None:
         """Appends one event; ``values`` are numbers, texts and containers of them.
 
+        Beside them stand the ``time`` and ``cpu``, the CPU seconds that this process has taken so far.
+
         Raises:
             UserError: The disk is full; the records end with a whole line.
         """
-        line = json.dumps(plain({"event": event, "time": round(time.time(), 3), **values}), allow_nan=False) + "\n"
+        moment = {"event": event, "time": round(time.time(), 3), "cpu": round(time.process_time(), 3)}
+        line = json.dumps(plain({**moment, **values}), allow_nan=False) + "\n"
         append(self.path / "records.jsonl", line.encode())
 
     def records(self, event: str | None = None) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from recbole_painvrl import checkpoint
 from recbole_painvrl.checkpoint import random_states, set_random_states
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.allocator import return_freed_memory
-from recbole_painvrl.model.general_recommender.painvrl import CHOSEN, WARM_UP
+from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
@@ -156,7 +156,7 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     def _note_plain_score(self) -> None:
         """Keeps the best validation score of the recommender before any round."""
-        if self.n_rounds and self.best_valid_result is not None and self.model.stage == WARM_UP:
+        if self.n_rounds and self.best_valid_result is not None and not self.model.final:
             scores = [float(self.best_valid_score), *(() if self.plain_score is None else (self.plain_score,))]
             self.plain_score = max(scores) if self.valid_metric_bigger else min(scores)
 

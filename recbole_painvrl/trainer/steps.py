@@ -12,6 +12,8 @@ from recbole.utils import get_gpu_usage, set_color
 from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
+from recbole_painvrl.model.transfer import moved
+
 _Base: type[Any] = recbole.trainer.Trainer if TYPE_CHECKING else object
 
 
@@ -64,5 +66,6 @@ class StepsMixin(_Base):
     def _on_device(self, interaction: Interaction) -> Interaction:
         if self.device.type != "cuda":
             return interaction.to(self.device)
-        columns = interaction.interaction.items()
-        return Interaction({name: one.pin_memory().to(self.device, non_blocking=True) for name, one in columns})
+        batch = Interaction({name: moved(one, self.device) for name, one in interaction.interaction.items()})
+        batch.host = interaction
+        return batch

@@ -1,16 +1,21 @@
-"""Builds models on the checkerboard for the tests of this folder."""
+"""Names this package's models, and builds them on the checkerboard."""
 
 from __future__ import annotations
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from recbole_painvrl.config import Config
+from recbole_painvrl.model import general_recommender
 from recbole_painvrl.model.abstract_recommender import MultimodalRecommender
-from recbole_painvrl.utils import create_dataset, data_preparation, get_model
+from recbole_painvrl.utils import create_dataset, data_preparation, get_model, model_names
 from tests.inputs import write_checkerboard
+
+_FILES = {module.name for module in pkgutil.iter_modules(general_recommender.__path__)}
+OURS = [name for name in model_names() if name.lower() in _FILES]
 
 
 def build(folder: Path, model: str, **keys: Any) -> tuple[MultimodalRecommender, Any, Any]:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from recbole_painvrl.model import general_recommender
-from recbole_painvrl.utils import model_names
-from tests.model.models import build
+from tests.model.models import OURS, build
 from tests.model.test_degenerate import gradients
 
-OURS = {module.name for module in pkgutil.iter_modules(general_recommender.__path__)}
-MODELS = [name for name in model_names() if name.lower() in OURS]
 WITHOUT_CHANCE = {"BM3": {"dropout_prob": 0.0}}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", OURS)
 def test_single_precision_is_double_within_its_rounding(model: str, tmp_path: Path) -> None:
     """Losses to 1e-5 of their size, each parameter's gradient to 1e-3 of its length, scores to 1e-4 of their spread."""
     built, _, loader = build(tmp_path, model, **WITHOUT_CHANCE.get(model, {}))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import pkgutil
 from pathlib import Path
 
 import pytest
 import torch
 
-from recbole_painvrl.model import general_recommender
 from recbole_painvrl.quick_start import run_recbole_painvrl
-from recbole_painvrl.utils import model_names
 from tests.inputs import write_checkerboard
+from tests.model.models import OURS
 
-OURS = {module.name for module in pkgutil.iter_modules(general_recommender.__path__)}
-MODELS = [name for name in model_names() if name.lower() in OURS]
 FEW = ("PaInvRL", "GRCN")  # every kind of sparse product
 STAGES = {"warmup_epochs": 2, "n_rounds": 1, "n_environments": 2}
 SEARCHES = {"env_max_iter": 2, "mask_steps": 5}
@@ -23,7 +19,7 @@ TOLERANCE = 0.05  # of a validation score over 40 users after 4 epochs; another 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(
-    "model", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+    "model", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in OURS]
 )
 def test_half_precision_ranks_as_single_does(model: str, device: str, tmp_path: Path) -> None:
     if device == "cuda" and not torch.cuda.is_available():

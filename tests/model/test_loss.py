@@ -136,7 +136,7 @@ def test_gradients_equal_finite_differences(pair: tuple[Loss, Loss]) -> None:
 @pytest.mark.parametrize("chunk", [1, 20, 1 << 20])
 def test_softmax_does_not_depend_on_its_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     """Loss and gradients are the same however many users are taken at a time."""
-    monkeypatch.setattr(softmax, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(softmax, "CHUNK_ELEMENTS", {"cpu": chunk})
     monkeypatch.setattr(softmax, "SMALLEST_CHUNK", 1)
     ours, plain = PAIRS["sampled softmax"]
     users, items = tables()

@@ -74,7 +74,7 @@ def assert_equal_states(one: torch.nn.Module, other: torch.nn.Module) -> None:
 
 
 def without_times(run: RunFolder) -> list[dict[str, Any]]:
-    return [{k: v for k, v in record.items() if k not in ("time", "seconds")} for record in run.records()]
+    return [{k: v for k, v in record.items() if k not in ("time", "cpu", "seconds")} for record in run.records()]
 
 
 @pytest.mark.parametrize("model", RESUMED)

@@ -13,6 +13,7 @@ from torch import Tensor
 from recbole_painvrl.trainer import loss_watch
 from recbole_painvrl.trainer.loss_watch import LossWatch
 from recbole_painvrl.trainer.steps import StepsMixin
+from tests.model.models import OURS
 from tests.trainer.test_run_trainer import STAGES, assert_equal_states, configuration, started, trained
 
 
@@ -73,19 +74,24 @@ def test_a_loss_on_a_gpu_is_looked_at_one_step_later(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_steps_on_a_gpu_wait_for_nothing(tmp_path: Path) -> None:
-    trainer, data = started(configuration("UltraGCN", tmp_path, 2, use_gpu=True), None)
+@pytest.mark.parametrize("model", OURS)
+def test_steps_on_a_gpu_wait_for_nothing(tmp_path: Path, model: str) -> None:
+    """From the second step of an epoch on: the first may build what the epoch needs."""
+    trainer, data = started(configuration(model, tmp_path, 2, use_gpu=True), None)
     trainer.eval_collector.data_collect(data.train)
     trainer._train_epoch(data.train, 0)
-    waited: list[Tensor] = []
+    steps = 0
     step = trainer._step
 
     def watched(loss: Tensor, scaler: torch.amp.GradScaler) -> None:
-        torch.cuda.set_sync_debug_mode("error")
+        nonlocal steps
         step(loss, scaler)
-        torch.cuda.set_sync_debug_mode("default")
-        waited.append(loss)
+        steps += 1
+        torch.cuda.set_sync_debug_mode("error" if steps < len(data.train) else "default")
 
     trainer._step = watched
-    trainer._train_epoch(data.train, 1)
-    assert len(waited) == len(data.train)
+    try:
+        trainer._train_epoch(data.train, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert steps == len(data.train) > 2

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from recbole_painvrl.model.batch import whole_batch
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.transfer import moved
 
 
 class BM3(ModalityRecommender):
@@ -77,7 +78,7 @@ class BM3(ModalityRecommender):
         """
         batch, own = whole_batch(rows if interaction is None else interaction)
         kept = torch.rand(len(batch), rows.shape[1], generator=self.noise)[own] >= self.dropout_prob
-        return rows.detach() * kept.to(rows.device)
+        return rows.detach() * moved(kept, rows.device)
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Returns the mean loss a training interaction."""

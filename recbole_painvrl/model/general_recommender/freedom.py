@@ -16,6 +16,7 @@ from recbole_painvrl.model.content_graph import binary, mixture, normalized
 from recbole_painvrl.model.content_graph_recommender import ContentGraphRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency
 from recbole_painvrl.model.sparse import distinct_pairs
+from recbole_painvrl.model.transfer import column_on_host, moved
 
 
 class FREEDOM(ContentGraphRecommender):
@@ -99,7 +100,8 @@ class FREEDOM(ContentGraphRecommender):
         """Returns the items whose content a batch's loss looks at: its own, or with a softmax every item."""
         if "negatives" not in interaction:
             return torch.arange(self.n_items, device=self.device)
-        return torch.unique(torch.cat([interaction[self.ITEM_ID], interaction["negatives"].flatten()]))
+        chosen, drawn = (column_on_host(interaction, field) for field in (self.ITEM_ID, "negatives"))
+        return moved(torch.unique(torch.cat([chosen, drawn.flatten()])), self.device)
 
 
 def modality_weights(given: dict[str, float] | None, names: list[str]) -> list[float]:

@@ -19,6 +19,7 @@ from recbole_painvrl.model.content_graph_recommender import ContentGraphRecommen
 from recbole_painvrl.model.loss import softmax_loss
 from recbole_painvrl.model.sparse import distinct_pairs
 from recbole_painvrl.model.sparse_map import SparseMap
+from recbole_painvrl.model.transfer import column_on_host, moved, places
 from recbole_painvrl.model.unit_rows import unit_rows
 
 
@@ -97,7 +98,8 @@ class MGCN(ContentGraphRecommender):
         both = ids + fusion
         ranking = self.ranking_loss(both[: self.n_users], both[self.n_users :], interaction)
         batch, _ = whole_batch(interaction)
-        nodes = (torch.unique(batch[self.USER_ID]), torch.unique(batch[self.ITEM_ID]) + self.n_users)
+        users, items = (torch.unique(column_on_host(batch, field)) for field in (self.USER_ID, self.ITEM_ID))
+        nodes = moved(users, self.device), moved(items + self.n_users, self.device)
         shares = [terms_of(interaction, len(side)) for side in nodes]
         parts = zip(nodes, shares, strict=True)
         alignment = reduce(add, (factor * self.alignment(fusion, ids, side, rows) for side, (rows, factor) in parts))
@@ -108,9 +110,9 @@ class MGCN(ContentGraphRecommender):
 
         With ``rows`` it is the mean over these nodes alone.
         """
-        place = torch.arange(len(nodes), device=nodes.device)
+        own, place = places(len(nodes), nodes.device)
         anchors = unit_rows(fusion[nodes]) / self.ssl_tau
-        return softmax_loss(anchors, unit_rows(ids[nodes]), place[rows], place[rows], place)
+        return softmax_loss(anchors, unit_rows(ids[nodes]), own[rows], place[rows], own)
 
 
 def _users_of_items(user: Tensor, item: Tensor, n_users: int, n_items: int) -> SparseMap:

@@ -33,6 +33,9 @@ class PaInvRL(FusionRecommender):
     ``w = invariant_loss_weight`` and ``r = variant_training_weight``; with ``r > 1``, ``rho = 1`` leans to the
     invariant side of what training found. ``convert: mask`` keeps ``phi`` alone, which is InvRL.
 
+    Attributes:
+        final: Whether the warm-up is over, on the host: asking the buffer ``stage`` would wait for a GPU at every step.
+
     Source: Huang et al., ACM MM 2023 (arXiv 2308.04706). The paper's equations could not be had: this is
     reimplemented from its abstract and from InvRL, which it extends.
     """
@@ -54,6 +57,7 @@ class PaInvRL(FusionRecommender):
         self.register_buffer("mask", torch.ones(self.content.dimension))
         self.register_buffer("environment", torch.full((len(dataset.inter_feat),), -1, dtype=torch.long))
         self.register_buffer("stage", torch.tensor(WARM_UP))
+        self.final = False
         if self.conversion == "attention":
             self.variant_projection = nn.Linear(self.content.dimension, self.feature_size, bias=False)
             self.attention = BranchAttention(self.feature_size)
@@ -61,15 +65,19 @@ class PaInvRL(FusionRecommender):
         if one_of("mask_axes", config["mask_axes"], AXES) == "learned":
             self.content.make_turnable()
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.final = bool(self.stage == FINAL)
+
     @property
     def converts(self) -> bool:
         """Whether the item vectors come from the two branches (the warm-up is over)."""
-        return bool(self.stage == FINAL) and self.conversion == "attention"
+        return self.final and self.conversion == "attention"
 
     def features(self) -> Tensor:
         """Returns the features [I, D]; word tables are learned in the warm-up and frozen after it, as in InvRL."""
         x = self.content()
-        return x.detach() if self.stage == FINAL else x
+        return x.detach() if self.final else x
 
     def similarity_mask(self) -> Tensor:
         """Returns ``m + rho (1 - m)`` [D]: contents are compared by their invariant part and rho of the variant one."""
@@ -79,7 +87,7 @@ class PaInvRL(FusionRecommender):
 
     def branches(self) -> tuple[Tensor, Tensor]:
         """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""
-        learns = bool(self.stage != FINAL)
+        learns = not self.final
         invariant = self.content.project(self.projection.weight * self.mask, self.projection.bias, learns)
         variant = self.content.project(self.variant_projection.weight * (1 - self.mask), None, learns)
         share, rest = self.attention(invariant, variant)
@@ -88,8 +96,7 @@ class PaInvRL(FusionRecommender):
     def item_content(self, rho: float | None = None) -> Tensor:
         """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None)."""
         if not self.converts:
-            learns = bool(self.stage != FINAL)
-            return self.content.project(self.projection.weight * self.mask, self.projection.bias, learns)
+            return self.content.project(self.projection.weight * self.mask, self.projection.bias, not self.final)
         invariant, variant = self.branches()
         return invariant + (self.rho if rho is None else rho) * variant
 
@@ -150,6 +157,7 @@ class PaInvRL(FusionRecommender):
         """Ends the warm-up: a new recommender is drawn, on the present mask; word tables keep what they learned."""
         words = {name: table.get_parameter("weight").clone() for name, table in self.content.tables.items()}
         self.stage.fill_(FINAL)
+        self.final = True
         self.reset_parameters()
         for name, weight in words.items():
             self.content.tables[name].get_parameter("weight").copy_(weight)

@@ -17,6 +17,7 @@ from recbole_painvrl.model.batch import terms_of, whole_batch
 from recbole_painvrl.model.loss import softmax_loss
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.transfer import column_on_host, moved, places
 from recbole_painvrl.model.unit_rows import unit_rows
 
 
@@ -84,7 +85,7 @@ class SLMRec(ModalityRecommender):
         users, items = self.encoded()
         loss = self.ranking_loss(*self.scoring_tables(users, items), interaction)
         if self.ssl_weight:
-            present = torch.unique(whole_batch(interaction)[0][self.ITEM_ID])
+            present = moved(torch.unique(column_on_host(whole_batch(interaction)[0], self.ITEM_ID)), self.device)
             anchors, factor = terms_of(interaction, len(present))
             loss = loss + factor * self.ssl_weight * self.contrast(items[present], anchors)
         return loss + self.batch_penalty(self.user_embedding.weight, self.item_embedding.weight, interaction)
@@ -95,9 +96,10 @@ class SLMRec(ModalityRecommender):
         With ``rows`` it is the mean over these items alone, each of which is still to be found among all V.
         """
         present, *modalities = items.split(self.embedding_size, dim=1)
-        place, terms = torch.arange(len(items), device=items.device), []
+        own, place = places(len(items), items.device)
+        terms = []
         for coarser, project, modality in zip(self.to_coarser, self.from_modality, modalities, strict=True):
             present = coarser(present)
             anchors, others = unit_rows(present) / self.ssl_tau, unit_rows(project(modality))
-            terms.append(softmax_loss(anchors, others, place[rows], place[rows], place))
+            terms.append(softmax_loss(anchors, others, own[rows], place[rows], own))
         return reduce(add, terms)

@@ -6,6 +6,7 @@ Letters: U users, I items, d embedding width, B batch, V distinct users of the b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from recbole_painvrl.model.loss.scores import matching_tables
+from recbole_painvrl.model.transfer import moved
 
-CHUNK_ELEMENTS = 1 << 20  # logits formed at a time: 4 MB in 32 bits; larger ones leave the cache and cost a tenth more
+# logits formed at a time: on a CPU 4 MB in 32 bits, as larger ones leave the cache and cost a tenth more; a GPU works
+# on 256 MB at once rather than wait for many small launches
+CHUNK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
 SMALLEST_CHUNK = 16  # users: a product of fewer rows reads the item table too often for the work it does
 
 
@@ -29,22 +33,61 @@ def softmax_loss(
     Args:
         users: User vectors [U, d].
         items: Item vectors [I, d].
-        user: User of each row [B].
+        user: User of each row [B]. On the host, even if the tables are on a GPU, the GPU is not waited for.
         positive: Item that the user chose [B].
         candidates: Items that the chosen one competes with: indices [C] (repetitions count once), or a mask [I] that is
             true for them. By default all items but the padding item 0. A row's own chosen item competes in any case.
+            They too may be on the host.
 
     Raises:
         ValueError: If there is no candidate at all.
 
     Source: Wu et al., "On the Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024, equation 4.
     """
+    device = items.device
+    rows, index = RowsByUser.of(user, device), _candidate_index(candidates, len(items), device)
+    return softmax_loss_of_rows(users, items, rows, positive, index)
+
+
+def softmax_loss_of_rows(users: Tensor, items: Tensor, rows: RowsByUser, positive: Tensor, index: Tensor) -> Tensor:
+    """Returns what :func:`softmax_loss` does, of rows that are in order already and candidates that are distinct.
+
+    Args:
+        users: User vectors [U, d].
+        items: Item vectors [I, d].
+        rows: The rows in order of user [B].
+        positive: Item that the user of each row chose [B].
+        index: Candidates [C] in ascending order, each once.
+    """
     users, items = matching_tables(users, items)
-    positive = positive.to(torch.long)
-    index = _candidate_index(candidates, len(items), items.device)
     needed = torch.is_grad_enabled() and (users.requires_grad or items.requires_grad)
     with torch.autocast(users.device.type, enabled=False):
-        return _SoftmaxLoss.apply(users, items, user, positive, index, needed)
+        return _SoftmaxLoss.apply(users, items, rows, positive.to(torch.long), index, needed)
+
+
+@dataclass(frozen=True)
+class RowsByUser:
+    """Where the rows of each user of a batch are.
+
+    Attributes:
+        order: The rows in order of user [B].
+        user: Distinct users [V], ascending.
+        place: Place in ``user`` of the user of each row [B], in that order.
+        starts: First row, in that order, of each distinct user, and B.
+    """
+
+    order: Tensor
+    user: Tensor
+    place: Tensor
+    starts: list[int]
+
+    @classmethod
+    def of(cls, user: Tensor, device: torch.device) -> RowsByUser:
+        """Returns them on ``device`` for the user of each row [B], which may be on the host."""
+        order = torch.argsort(user, stable=True)
+        distinct, place, counts = torch.unique_consecutive(user[order], return_inverse=True, return_counts=True)
+        starts = [0, *counts.cumsum(0).tolist()]
+        return cls(moved(order, device), moved(distinct, device), moved(place, device), starts)
 
 
 def _candidate_index(candidates: Tensor | None, n_items: int, device: torch.device) -> Tensor:
@@ -52,9 +95,9 @@ def _candidate_index(candidates: Tensor | None, n_items: int, device: torch.devi
     if candidates is None:
         index = torch.arange(1, n_items, device=device)
     elif candidates.dtype == torch.bool:
-        index = candidates.nonzero().squeeze(1)
+        index = moved(candidates.nonzero().squeeze(1), device)
     else:
-        index = torch.unique(candidates)
+        index = moved(torch.unique(candidates), device)
     if not len(index):
         raise ValueError(f"a softmax needs candidates, but none of the {n_items} items is one")
     return index
@@ -65,15 +108,15 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, users: Tensor, items: Tensor, user: Tensor, positive: Tensor, index: Tensor, needed: bool
+        ctx: Any, users: Tensor, items: Tensor, rows: RowsByUser, positive: Tensor, index: Tensor, needed: bool
     ) -> Tensor:
         """Computes loss and gradients chunk by chunk over the distinct users of the batch."""
-        batch = _Batch(users, items, user, positive, index)
+        batch = _Batch(users, items, rows, positive, index)
         for chunk in batch.chunks():
             batch.visit(chunk, needed)
         if needed:
             ctx.save_for_backward(*batch.gradients(users, items))
-        return batch.loss / max(len(user), 1)
+        return batch.loss / max(len(positive), 1)
 
     @staticmethod
     @once_differentiable
@@ -93,11 +136,9 @@ class _Batch:
     ``logaddexp(normalizer of the user, score)``, and it weighs the user's softmax by ``exp`` of the difference.
     """
 
-    def __init__(self, users: Tensor, items: Tensor, user: Tensor, positive: Tensor, index: Tensor) -> None:
-        order = torch.argsort(user, stable=True)
-        self.positive, self.index = positive[order], index
-        self.user, self.place, counts = torch.unique_consecutive(user[order], return_inverse=True, return_counts=True)
-        self.starts = [0, *counts.cumsum(0).tolist()]
+    def __init__(self, users: Tensor, items: Tensor, rows: RowsByUser, positive: Tensor, index: Tensor) -> None:
+        self.positive, self.index = positive[rows.order], index
+        self.user, self.place, self.starts = rows.user, rows.place, rows.starts
         self.rows, self.pool, self.chosen = users[self.user], items[index], items[self.positive]
         self.score = (self.rows[self.place] * self.chosen).sum(dim=1)
         slot = torch.searchsorted(index, self.positive).clamp(max=len(index) - 1)
@@ -108,7 +149,8 @@ class _Batch:
 
     def chunks(self) -> Iterator[slice]:
         """Yields slices of the distinct users whose logits are formed together."""
-        size = max(SMALLEST_CHUNK, CHUNK_ELEMENTS // len(self.index))
+        most = CHUNK_ELEMENTS.get(self.index.device.type, CHUNK_ELEMENTS["cpu"])
+        size = max(SMALLEST_CHUNK, most // len(self.index))
         for start in range(0, len(self.user), size):
             yield slice(start, min(start + size, len(self.user)))
 
