@@ -77,7 +77,8 @@ def permuted_control(
     _, units = torch.unique(units[rows], return_inverse=True)
     _, labels = torch.unique(labels[rows], return_inverse=True)
     sums = scores.new_zeros(int(units.max()) + 1, scores.shape[1]).index_add_(0, units, scores)
-    sums = sums @ white.T * len(rows) ** 0.5
+    del scores
+    sums = (sums @ white.T).mul_(len(rows) ** 0.5)
     of_unit = torch.empty(len(sums), dtype=labels.dtype, device=labels.device).scatter_(0, units, labels)
     sizes = torch.bincount(units)
     chance = [_disagreement(sums, sizes, of_unit[_order(of_unit, generator)]) for _ in range(PERMUTATIONS)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -87,8 +88,12 @@ def find_heterogeneity(
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     units = torch.unique(unit_of_row[rows], return_inverse=True)[1]
-    tables = (center(table, sample.users).mul_(variant) for table in model.tables(sample, SIMULATED, generator))
-    directions, excess, chance = _directions(tables, units)
+
+    def centered(table: Tensor) -> Tensor:
+        return center(table, sample.users).mul_(variant)
+
+    # map, and no generator expression: that would hold one table while the next is made
+    directions, excess, chance = _directions(map(centered, model.tables(sample, SIMULATED, generator)), units)
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
     along = center(model.along(interactions, directions), interactions.users)
@@ -127,17 +132,31 @@ def _directions(tables: Iterable[Tensor], units: Tensor) -> tuple[Tensor, Tensor
         tables: Scores [n, D] of the real choices, then of each set of made-up ones; one at a time is held.
         units: [n] unit of each row.
     """
-    n_units, of_rows, of_units = int(units.max()) + 1, [], []
-    for table in tables:
-        of_rows.append(_finite(table.T @ table))
-        of_units.append(of_rows[-1] if n_units == len(units) else _unit_moment(table, units, n_units))
-    white = whitener(torch.stack(of_rows[1:]).mean(dim=0))
-    moments = [_finite(white @ moment @ white.T) for moment in of_units]
-    total = torch.stack(moments[1:]).sum(dim=0)
-    chances = [torch.linalg.eigvalsh(one - (total - one) / (SIMULATED - 1))[-1] for one in moments[1:]]
-    values, vectors = torch.linalg.eigh(moments[0] - total / SIMULATED)
+    moments, expected = _moments(tables, units)
+    white = whitener(expected)
+    del expected
+    for moment in moments:
+        moment.copy_(_finite(white @ moment @ white.T))
+    real, *made_up = moments
+    total = reduce(torch.add, made_up)
+    chances = [torch.linalg.eigvalsh((total - one).div_(1 - SIMULATED).add_(one))[-1] for one in made_up]
+    values, vectors = torch.linalg.eigh((total / -SIMULATED).add_(real))
     chance = max(*map(float, chances), LEAST)
     return (vectors.flip(1).T @ white) * units.shape[0] ** 0.5, values.flip(0), chance
+
+
+def _moments(tables: Iterable[Tensor], units: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Second moments [D, D] of each table's sums over units, and the mean one of the rows of made-up choices."""
+    n_units, of_units, of_rows = int(units.max()) + 1, [], []
+    for number, table in enumerate(tables):
+        moment = _finite(table.T @ table)
+        of_units.append(moment if n_units == len(units) else _unit_moment(table, units, n_units))
+        del table  # before the next one is made
+        if number == 1:
+            of_rows.append(moment.clone())
+        elif number:
+            of_rows[0].add_(moment)
+    return of_units, of_rows[0].div_(len(of_units) - 1)
 
 
 def _unit_moment(table: Tensor, units: Tensor, n_units: int) -> Tensor:

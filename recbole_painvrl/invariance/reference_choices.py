@@ -124,7 +124,8 @@ def _levels(number: int, length: int, generator: torch.Generator | None) -> Tens
 
 def _draw(share: Tensor, place: Tensor, level: Tensor) -> Tensor:
     """Columns drawn with the probabilities ``share`` [U', N] of the rows ``place`` [B], by numbers of [0, 1) [S, B]."""
-    climb = share.double().cumsum(dim=1)
-    climb = climb / climb[:, -1:] + torch.arange(share.shape[0], device=share.device)[:, None]
+    climb = share.double()
+    torch.cumsum(climb, dim=1, out=climb)
+    climb.div_(climb[:, -1:].clone()).add_(torch.arange(share.shape[0], device=share.device)[:, None])
     found = torch.searchsorted(climb.flatten(), place + level, right=True)
     return (found - place * share.shape[1]).clamp(0, share.shape[1] - 1)

@@ -6,7 +6,7 @@ Letters: I items (row 0 is RecBole's padding), M modalities, D total feature wid
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,18 @@ class Block:
     name: str
     start: int
     stop: int
+
+
+class Taken(NamedTuple):
+    """Some items' features.
+
+    Attributes:
+        items: Their ids [M].
+        dense: Their features [M, D], zeros where word vectors stand.
+    """
+
+    items: Tensor
+    dense: Tensor
 
 
 class WordTable(nn.Module):
@@ -199,8 +211,14 @@ class ContentFeatures(nn.Module):
         """Returns the features [I, D]; differentiable in the word tables where there are any."""
         return self._with_words(self.dense)
 
-    def project(self, weight: Tensor, bias: Tensor | None = None, learns: bool = True) -> Tensor:
-        """Returns ``features @ weight.T + bias`` [I, k] without a copy of the features.
+    def taken(self, items: Tensor) -> Taken:
+        """Returns the features of some items [M], to be projected as often as one likes."""
+        return Taken(items, self.dense.index_select(0, items))
+
+    def project(
+        self, weight: Tensor, bias: Tensor | None = None, learns: bool = True, taken: Taken | None = None
+    ) -> Tensor:
+        """Returns ``features @ weight.T + bias`` [I, k] without a copy of the features, or [M, k] of the taken items.
 
         A mask ``m`` on the columns belongs into the weight, for ``(m * x) @ W.T = x @ (W * m).T``.
 
@@ -208,12 +226,15 @@ class ContentFeatures(nn.Module):
             weight: [k, D].
             bias: [k].
             learns: whether word vectors get gradients.
+            taken: what :meth:`taken` returned; None for all items.
         """
-        found = F.linear(self.dense, weight, bias)  # where words stand there are zeros
+        dense = self.dense if taken is None else taken.dense
+        found = F.linear(dense, weight, bias)  # where words stand there are zeros
         for number, block in enumerate(self.blocks):
             if block.name in self.tables:
                 vectors = self._words(number, block.name)
                 vectors = vectors if learns else vectors.detach()
+                vectors = vectors if taken is None else vectors[taken.items]
                 found = found + vectors @ weight[:, block.start : block.stop].T
         return found
 

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.abstract_recommender import MultimodalRecommender
-from recbole_painvrl.model.content import ContentFeatures
+from recbole_painvrl.model.content import ContentFeatures, Taken
 from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.touched import Touched
 from recbole_painvrl.model.transfer import moved
 from recbole_painvrl.model.unit_rows import unit_rows
 from recbole_painvrl.randomness import generator
@@ -72,9 +73,10 @@ class FusionRecommender(MultimodalRecommender):
         self.warm[item] = True
         new = torch.nonzero(~self.warm).squeeze(1)
         self.register_buffer("new", new[new > 0], persistent=False)
-        starts, order = rows_by_user(user, self.n_users)
-        self.register_buffer("profile_starts", starts, persistent=False)
-        self.register_buffer("profile_items", item[order], persistent=False)
+        if self.profiled:
+            starts, order = rows_by_user(user, self.n_users)
+            self.register_buffer("profile_starts", starts, persistent=False)
+            self.register_buffer("profile_items", item[order], persistent=False)
         if self.n_layers:
             self.register_buffer(
                 "adjacency", normalized_adjacency(user, item, self.n_users, self.n_items), persistent=False
@@ -114,20 +116,21 @@ class FusionRecommender(MultimodalRecommender):
         else:
             parameter.normal_(0.0, self.init_std, generator=source)
 
-    def item_content(self) -> Tensor:
-        """Returns the content part of every item's vector [I, k]."""
-        return self.content.project(self.projection.weight, self.projection.bias)
+    def item_content(self, taken: Taken | None = None) -> Tensor:
+        """Returns the content part of every item's vector [I, k], or of the ``taken`` ones [M, k]."""
+        return self.content.project(self.projection.weight, self.projection.bias, taken=taken)
 
-    def item_vectors(self, content: Tensor | None) -> Tensor:
-        """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content.
+    def item_vectors(self, content: Tensor | None, items: Tensor | None = None) -> Tensor:
+        """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content; of ``items`` [M] if given.
 
         Beside its content an item without a training interaction has no id part, unless ``new_items`` is ``id``: what
         its id has learned came from negatives alone.
         """
-        own = self.item_embedding.weight
+        own = self.item_embedding.weight if items is None else self.item_embedding(items)
         if content is None:
             return own
-        return torch.cat([own if self.new_items == "id" else own * self.warm[:, None], content], dim=1)
+        warm = self.warm if items is None else self.warm[items]
+        return torch.cat([own if self.new_items == "id" else own * warm[:, None], content], dim=1)
 
     def propagated(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Returns user [U, d] and item [I, d] vectors after the backbone's layers; unchanged where it has none."""
@@ -136,22 +139,27 @@ class FusionRecommender(MultimodalRecommender):
         both = propagate(self.adjacency, torch.cat([users, items]), self.n_layers)
         return both[: self.n_users], both[self.n_users :]
 
-    def vectors(self, content: Tensor | None, dropped: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def vectors(
+        self, content: Tensor | None, dropped: Tensor | None = None, of: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Returns the user [U, d + k] and item [I, d + k] vectors before any scaling to cosines.
 
         Args:
             content: content part of every item [I, k], or None without content.
             dropped: bool [I], the items that this training step scores by their content alone, or None.
+            of: items [M] whose vectors and content these are; None for all. Nothing may be propagated then.
         """
-        users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content))
+        users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content, of))
         if dropped is None or content is None:
             return users, items
         alone = F.pad(content, (self.embedding_size, 0)) / (1 + self.n_layers)
-        return users, torch.where(dropped[:, None], alone, items)
+        return users, torch.where((dropped if of is None else dropped[of])[:, None], alone, items)
 
-    def scoring_tables(self, content: Tensor | None, dropped: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def scoring_tables(
+        self, content: Tensor | None, dropped: Tensor | None = None, of: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Returns the tables whose inner products are the scores: the vectors, or cosines over the temperature."""
-        users, items = self.vectors(content, dropped)
+        users, items = self.vectors(content, dropped, of)
         if not self.temperature:
             return users, items
         return unit_rows(users) / self.temperature, unit_rows(items)
@@ -192,13 +200,24 @@ class FusionRecommender(MultimodalRecommender):
 
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss of the batch."""
-        content = self.item_content() if self.feature_size else None
-        return self.ranking_loss(interaction, content, self.dropped_items())
+        touched = self.touched(interaction)
+        content = self.item_content(taken=self.taken(touched)) if self.feature_size else None
+        return self.ranking_loss(interaction, content, self.dropped_items(), touched)
 
-    def ranking_loss(self, interaction: Any, content: Tensor | None, dropped: Tensor | None) -> Tensor:
-        """Returns the mean ranking loss of the batch for the given content parts [I, k]."""
-        users, items = self.scoring_tables(content, dropped)
-        return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID])
+    def touched(self, interaction: Any) -> Touched | None:
+        """Returns the items that a step on this batch looks at if they are few, or None if it needs all of them."""
+        return None if self.n_layers else self.objective.touched(interaction)
+
+    def taken(self, touched: Touched | None) -> Taken | None:
+        """Returns the features of the touched items; None, which stands for all, if there are none to take."""
+        return None if touched is None else self.content.taken(touched.items)
+
+    def ranking_loss(
+        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Touched | None = None
+    ) -> Tensor:
+        """Returns the mean ranking loss of the batch for the given content parts [I, k], or [M, k] of touched items."""
+        users, items = self.scoring_tables(content, dropped, None if touched is None else touched.items)
+        return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID], touched)
 
     def parameter_groups(self) -> list[dict]:
         """Returns every embedding table by itself and the rest, each with the weight decay of its regularizer.

@@ -24,8 +24,16 @@ class BranchAttention(nn.Module):
         super().__init__()
         self.query = nn.Parameter(torch.zeros(size))
 
-    def forward(self, invariant: Tensor, variant: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the weights a_I and a_V, both [I, 1], which sum to one, for representations [I, k]."""
+    def forward(self, invariant: Tensor, variant: Tensor, typical: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the weights a_I and a_V, both [I, 1], which sum to one, for representations [I, k].
+
+        Args:
+            invariant: Invariant representations [I, k].
+            variant: Variant ones [I, k].
+            typical: Rows [C] that stand for all items in the mean, where the others were not chosen uniformly; None for
+                all rows.
+        """
         energy = (invariant.tanh() - variant.tanh()) @ self.query
-        share = (energy - energy.mean()).sigmoid()[:, None]
+        mean = (energy if typical is None else energy[typical]).mean()
+        share = (energy - mean).sigmoid()[:, None]
         return share, 1 - share

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_painvrl.errors import UserError, one_of
+from recbole_painvrl.model.batch import whole_batch
 from recbole_painvrl.model.loss import RowsByUser, bpr_loss, softmax_loss_of_rows, ultragcn_loss, ultragcn_weights
+from recbole_painvrl.model.touched import Touched, worthwhile
 from recbole_painvrl.model.transfer import column_on_host, moved
 
 LOSSES = ("ultragcn", "softmax", "bpr")
@@ -56,19 +58,59 @@ class RankingObjective(nn.Module):
         self.n_candidates = int(config["n_negatives"]) if self.kind == "softmax" else 0
         self.negative_weight = float(config["negative_weight"])
         self.generator = generator
-        self.user_field = config["USER_ID_FIELD"]
-        self.register_buffer("known", torch.unique(item), persistent=False)
+        self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
+        self.n_items = n_items
+        self.known_on_host = torch.unique(item)
+        self.register_buffer("known", self.known_on_host, persistent=False)
         if self.kind == "ultragcn":
             self.weights = ultragcn_weights(user, item, n_users, n_items, config["loss_weights"])
 
-    def forward(self, users: Tensor, items: Tensor, interaction: Any, user: Tensor, item: Tensor) -> Tensor:
-        """Returns the mean loss over the batch, a scalar, for tables [U, d] and [I, d]."""
+    def forward(
+        self,
+        users: Tensor,
+        items: Tensor,
+        interaction: Any,
+        user: Tensor,
+        item: Tensor,
+        touched: Touched | None = None,
+    ) -> Tensor:
+        """Returns the mean loss over the batch, a scalar.
+
+        Args:
+            users: Scoring table of the users [U, d].
+            items: Scoring table of the items [I, d], or of those that are ``touched`` [M, d].
+            interaction: The batch.
+            user: The user of each row [B].
+            item: Its item [B].
+            touched: What :meth:`touched` has said of this batch, or None to look at all items.
+        """
         if self.kind == "softmax":
-            return softmax_loss_of_rows(users, items, self._rows(interaction), item, self._candidates())
+            rows = self._rows(interaction)
+            if touched is not None:
+                return softmax_loss_of_rows(users, items, rows, touched.chosen, touched.candidates)
+            return softmax_loss_of_rows(users, items, rows, item, self._candidates())
         negatives = interaction["negatives"]
         if self.kind == "bpr":
             return bpr_loss(users, items, user, item, negatives)
         return ultragcn_loss(users, items, user, item, negatives, self.weights, self.negative_weight)
+
+    @property
+    def samples(self) -> bool:
+        """Whether a step draws candidates from the items, to be shared by its rows."""
+        return 0 < self.n_candidates < self.known.numel()
+
+    def touched(self, interaction: Any) -> Touched | None:
+        """Draws a step's candidates and returns the items it touches; None if they are not few, or not drawn here.
+
+        Losses on the same batch that are told of them share the candidates.
+        """
+        if not self.samples:
+            return None
+        whole, _ = whole_batch(interaction)
+        if not worthwhile(self.n_candidates + len(whole), self.n_items):
+            return None
+        candidates = self.known_on_host[self._drawn()]
+        return Touched.of(candidates, column_on_host(interaction, self.item_field), self.known.device)
 
     def _rows(self, interaction: Any) -> RowsByUser:
         """Returns the rows of a batch by user, which several losses on the same batch share."""
@@ -80,7 +122,8 @@ class RankingObjective(nn.Module):
 
     def _candidates(self) -> Tensor:
         """Returns distinct items in ascending order."""
-        if not 0 < self.n_candidates < self.known.numel():
-            return self.known
-        drawn = torch.randint(self.known.numel(), (self.n_candidates,), generator=self.generator)
-        return self.known[moved(torch.unique(drawn), self.known.device)]
+        return self.known[moved(self._drawn(), self.known.device)] if self.samples else self.known
+
+    def _drawn(self) -> Tensor:
+        """Draws the places of the candidates among the known items; on the host, ascending, each once."""
+        return torch.unique(torch.randint(self.known.numel(), (self.n_candidates,), generator=self.generator))

@@ -31,6 +31,7 @@ from recbole_painvrl.invariance import (
     permuted_control,
 )
 from recbole_painvrl.invariance.control import Z_SCORE
+from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.content import along
 from recbole_painvrl.randomness import generator
 from recbole_painvrl.trainer.controls import permuted_labels, permuted_mask
@@ -124,6 +125,7 @@ class Rounds:
         sizes = torch.bincount(labels.cpu()).tolist()
         moved = float((before != self.model.environment).double().mean()) if number else 1.0
         seen = {"sizes": sizes, "moved": moved, "history": found.history if found else []}
+        return_freed_memory()
         seen |= self._signal(number, dataset, labels, found)
         return seen | known_environments(dataset, labels.cpu())
 

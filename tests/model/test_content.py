@@ -170,3 +170,21 @@ def test_axes_are_stored_and_features_follow_them_exactly(features: np.ndarray) 
     assert torch.equal(other.similarity_features(), content.similarity_features())
     assert set(content.state_dict()) == {"axes_0", "axes_1", "tables.words.weight"}
     assert set(ContentFeatures({"a": dense("a", features)}).state_dict()) == set()
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_some_items_are_projected_as_all_are(features: np.ndarray, learns: bool) -> None:
+    """Dense columns and words alike, and word vectors learn from the items that are taken."""
+    content, source = turnable(features), torch.Generator().manual_seed(4)
+    content.turn(random_bases(1))
+    weight, bias = torch.randn(2, 7, generator=source), torch.randn(2, generator=source)
+    items = torch.tensor([3, 7, 20])
+    words, found = content.tables["words"].weight, []
+    for rows in (
+        content.project(weight, bias, learns)[items],
+        content.project(weight, bias, learns, content.taken(items)),
+    ):
+        gradient = torch.autograd.grad(rows.sum(), words, allow_unused=True)[0] if rows.requires_grad else None
+        assert (gradient is not None) == learns
+        found.append((rows.detach(), torch.zeros(1) if gradient is None else gradient))
+    torch.testing.assert_close(*found)

@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import FrozenRecommender
-from recbole_painvrl.model.content import along
+from recbole_painvrl.model.content import Taken, along
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.layers import BranchAttention
+from recbole_painvrl.model.touched import Touched
 
 CONVERSIONS = ("attention", "mask")
 AXES = ("features", "learned")
@@ -85,34 +86,41 @@ class PaInvRL(FusionRecommender):
             return self.mask
         return self.mask + self.rho * (1 - self.mask)
 
-    def branches(self) -> tuple[Tensor, Tensor]:
-        """Returns the invariant and the variant share of every item's content part, both [I, k], attention included."""
-        learns = not self.final
-        invariant = self.content.project(self.projection.weight * self.mask, self.projection.bias, learns)
-        variant = self.content.project(self.variant_projection.weight * (1 - self.mask), None, learns)
-        share, rest = self.attention(invariant, variant)
+    def branches(self, touched: Touched | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the invariant and the variant share of every item's content part, both [I, k], attention included.
+
+        Of the touched items alone [M, k], if there are any, whose candidates stand for all items in the attention.
+        """
+        learns, taken = not self.final, self.taken(touched)
+        invariant = self.content.project(self.projection.weight * self.mask, self.projection.bias, learns, taken)
+        variant = self.content.project(self.variant_projection.weight * (1 - self.mask), None, learns, taken)
+        share, rest = self.attention(invariant, variant, None if touched is None else touched.candidates)
         return 2 * share * invariant, 2 * rest * variant
 
-    def item_content(self, rho: float | None = None) -> Tensor:
-        """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None)."""
+    def item_content(self, taken: Taken | None = None, rho: float | None = None) -> Tensor:
+        """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None).
+
+        Before the branches there is no attention, and ``taken`` items can do without the others.
+        """
         if not self.converts:
-            return self.content.project(self.projection.weight * self.mask, self.projection.bias, not self.final)
+            weight = self.projection.weight * self.mask
+            return self.content.project(weight, self.projection.bias, not self.final, taken)
         invariant, variant = self.branches()
         return invariant + (self.rho if rho is None else rho) * variant
 
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
-        dropped = self.dropped_items()
         if not self.converts:
-            return self.ranking_loss(interaction, self.item_content(), dropped)
-        invariant, variant = self.branches()
+            return super().calculate_loss(interaction)
+        dropped, touched = self.dropped_items(), self.touched(interaction)
+        invariant, variant = self.branches(touched)
         full = invariant + self.variant_training_weight * variant
         w = self.invariant_loss_weight
         losses = []
         if w > 0:
-            losses.append(w * self.ranking_loss(interaction, invariant, dropped))
+            losses.append(w * self.ranking_loss(interaction, invariant, dropped, touched))
         if w < 1:
-            losses.append((1 - w) * self.ranking_loss(interaction, full, dropped))
+            losses.append((1 - w) * self.ranking_loss(interaction, full, dropped, touched))
         return tuple(losses) if len(losses) > 1 else losses[0]
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.loss import item_graph_loss, item_item_graph
+from recbole_painvrl.model.touched import Touched
 
 
 class UltraGCN(FusionRecommender):
@@ -32,14 +33,20 @@ class UltraGCN(FusionRecommender):
             self.register_buffer("neighbors", neighbors, persistent=False)
             self.register_buffer("omega", omega, persistent=False)
 
-    def ranking_loss(self, interaction: Any, content: Tensor | None, dropped: Tensor | None) -> Tensor:
+    def touched(self, interaction: Any) -> Touched | None:
+        """Returns the items that a step looks at if they are few; the item-item term looks at neighbors beside them."""
+        return None if self.graph_weight else super().touched(interaction)
+
+    def ranking_loss(
+        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Touched | None = None
+    ) -> Tensor:
         """Returns the constraint loss plus, where ``graph_weight`` is set, the item-item term."""
+        if not self.graph_weight:
+            return super().ranking_loss(interaction, content, dropped, touched)
         users, items = self.scoring_tables(content, dropped)
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         loss = self.objective(users, items, interaction, user, item)
-        if self.graph_weight:
-            loss = loss + self.graph_weight * item_graph_loss(users, items, user, item, self.neighbors, self.omega)
-        return loss
+        return loss + self.graph_weight * item_graph_loss(users, items, user, item, self.neighbors, self.omega)
 
     def table_decay(self, table: Tensor) -> float:
         """Returns the weight decay that adds ``reg_weight |table|^2``: UltraGCN sums over the whole tables."""

@@ -115,22 +115,29 @@ class _SoftmaxLoss(torch.autograd.Function):
         for chunk in batch.chunks():
             batch.visit(chunk, needed)
         if needed:
-            ctx.save_for_backward(*batch.gradients(users, items))
+            ctx.save_for_backward(*batch.of_users(), *batch.of_items())
+            ctx.shapes, ctx.scale = (users.shape, items.shape), 1 / max(len(positive), 1)
         return batch.loss / max(len(positive), 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Scales the gradients found in the forward pass."""
-        users, items = (
-            found * gradient if needed else None
-            for found, needed in zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
-        )
+        """Scales the gradients found in the forward pass and deals them out to tables of zeros."""
+        user, of_rows, index, of_pool, positive, of_chosen = ctx.saved_tensors
+        users = items = None
+        if ctx.needs_input_grad[0]:
+            users = of_rows.new_zeros(ctx.shapes[0]).index_copy_(0, user, of_rows * ctx.scale * gradient)
+        if ctx.needs_input_grad[1]:
+            items = of_pool.new_zeros(ctx.shapes[1]).index_copy_(0, index, of_pool)
+            items.index_add_(0, positive, of_chosen).mul_(ctx.scale).mul_(gradient)
         return users, items, None, None, None, None
 
 
 class _Batch:
     """The rows of a batch in order of user, and the sums that a pass over its distinct users collects.
+
+    What it keeps for the gradients has the rows that the batch touches; tables of all users and items are made when
+    they are asked for, and go as soon as they have been used.
 
     A row whose chosen item is no candidate has one logit more than its user: its log-normalizer is
     ``logaddexp(normalizer of the user, score)``, and it weighs the user's softmax by ``exp`` of the difference.
@@ -171,11 +178,11 @@ class _Batch:
             torch.mm(logits, self.pool, out=self.rows_gradient[users]).mul_(weight)
             self.pool_gradient.addmm_(logits.t(), self.rows[users] * weight)
 
-    def gradients(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the gradients of the mean loss [U, d] and [I, d], now with the chosen items' own part."""
-        coefficient, scale = self.coefficient.unsqueeze(1), 1 / max(len(self.score), 1)
-        self.rows_gradient.index_add_(0, self.place, coefficient * self.chosen)
-        of_users = torch.zeros_like(users).index_copy_(0, self.user, self.rows_gradient * scale)
-        of_items = torch.zeros_like(items).index_copy_(0, self.index, self.pool_gradient)
-        of_items.index_add_(0, self.positive, coefficient * self.rows[self.place])
-        return of_users, of_items.mul_(scale)
+    def of_users(self) -> tuple[Tensor, Tensor]:
+        """Returns the distinct users [V] and the gradients of the summed loss by their vectors [V, d]."""
+        return self.user, self.rows_gradient.index_add_(0, self.place, self.coefficient.unsqueeze(1) * self.chosen)
+
+    def of_items(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the candidates [C], the gradients by their vectors [C, d], and the same of the chosen items [B]."""
+        of_chosen = self.coefficient.unsqueeze(1) * self.rows[self.place]
+        return self.index, self.pool_gradient, self.positive, of_chosen
