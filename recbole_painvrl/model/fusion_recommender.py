@@ -140,26 +140,31 @@ class FusionRecommender(MultimodalRecommender):
         return both[: self.n_users], both[self.n_users :]
 
     def vectors(
-        self, content: Tensor | None, dropped: Tensor | None = None, of: Tensor | None = None
+        self, content: Tensor | None, dropped: Tensor | None = None, touched: Touched | None = None
     ) -> tuple[Tensor, Tensor]:
         """Returns the user [U, d + k] and item [I, d + k] vectors before any scaling to cosines.
 
         Args:
             content: content part of every item [I, k], or None without content.
             dropped: bool [I], the items that this training step scores by their content alone, or None.
-            of: items [M] whose vectors and content these are; None for all. Nothing may be propagated then.
+            touched: users and items whose vectors alone are wanted, the content being theirs [M, k]; None for all.
+                Nothing may be propagated then.
         """
-        users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content, of))
+        if touched is None:
+            users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content))
+        else:
+            users, items = self.user_embedding(touched.users), self.item_vectors(content, touched.items)
         if dropped is None or content is None:
             return users, items
         alone = F.pad(content, (self.embedding_size, 0)) / (1 + self.n_layers)
-        return users, torch.where((dropped if of is None else dropped[of])[:, None], alone, items)
+        dropped = dropped if touched is None else dropped[touched.items]
+        return users, torch.where(dropped[:, None], alone, items)
 
     def scoring_tables(
-        self, content: Tensor | None, dropped: Tensor | None = None, of: Tensor | None = None
+        self, content: Tensor | None, dropped: Tensor | None = None, touched: Touched | None = None
     ) -> tuple[Tensor, Tensor]:
         """Returns the tables whose inner products are the scores: the vectors, or cosines over the temperature."""
-        users, items = self.vectors(content, dropped, of)
+        users, items = self.vectors(content, dropped, touched)
         if not self.temperature:
             return users, items
         return unit_rows(users) / self.temperature, unit_rows(items)
@@ -205,7 +210,7 @@ class FusionRecommender(MultimodalRecommender):
         return self.ranking_loss(interaction, content, self.dropped_items(), touched)
 
     def touched(self, interaction: Any) -> Touched | None:
-        """Returns the items that a step on this batch looks at if they are few, or None if it needs all of them."""
+        """Returns what a step on this batch looks at if these items are few, or None if it needs all of them."""
         return None if self.n_layers else self.objective.touched(interaction)
 
     def taken(self, touched: Touched | None) -> Taken | None:
@@ -216,7 +221,7 @@ class FusionRecommender(MultimodalRecommender):
         self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Touched | None = None
     ) -> Tensor:
         """Returns the mean ranking loss of the batch for the given content parts [I, k], or [M, k] of touched items."""
-        users, items = self.scoring_tables(content, dropped, None if touched is None else touched.items)
+        users, items = self.scoring_tables(content, dropped, touched)
         return self.objective(users, items, interaction, interaction[self.USER_ID], interaction[self.ITEM_ID], touched)
 
     def parameter_groups(self) -> list[dict]:

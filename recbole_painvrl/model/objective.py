@@ -77,18 +77,17 @@ class RankingObjective(nn.Module):
         """Returns the mean loss over the batch, a scalar.
 
         Args:
-            users: Scoring table of the users [U, d].
-            items: Scoring table of the items [I, d], or of those that are ``touched`` [M, d].
+            users: Scoring table of the users [U, d], or of those that are ``touched`` [V, d].
+            items: Scoring table of the items [I, d], or of those that are touched [M, d].
             interaction: The batch.
             user: The user of each row [B].
             item: Its item [B].
-            touched: What :meth:`touched` has said of this batch, or None to look at all items.
+            touched: What :meth:`touched` has said of this batch, or None to look at all users and items.
         """
+        if touched is not None:
+            return softmax_loss_of_rows(users, items, touched.rows, touched.chosen, touched.candidates)
         if self.kind == "softmax":
-            rows = self._rows(interaction)
-            if touched is not None:
-                return softmax_loss_of_rows(users, items, rows, touched.chosen, touched.candidates)
-            return softmax_loss_of_rows(users, items, rows, item, self._candidates())
+            return softmax_loss_of_rows(users, items, self._rows(interaction), item, self._candidates())
         negatives = interaction["negatives"]
         if self.kind == "bpr":
             return bpr_loss(users, items, user, item, negatives)
@@ -100,7 +99,7 @@ class RankingObjective(nn.Module):
         return 0 < self.n_candidates < self.known.numel()
 
     def touched(self, interaction: Any) -> Touched | None:
-        """Draws a step's candidates and returns the items it touches; None if they are not few, or not drawn here.
+        """Draws a step's candidates and returns what it touches; None if these items are not few, or not drawn here.
 
         Losses on the same batch that are told of them share the candidates.
         """
@@ -110,7 +109,7 @@ class RankingObjective(nn.Module):
         if not worthwhile(self.n_candidates + len(whole), self.n_items):
             return None
         candidates = self.known_on_host[self._drawn()]
-        return Touched.of(candidates, column_on_host(interaction, self.item_field), self.known.device)
+        return Touched.of(self._rows(interaction), candidates, column_on_host(interaction, self.item_field))
 
     def _rows(self, interaction: Any) -> RowsByUser:
         """Returns the rows of a batch by user, which several losses on the same batch share."""

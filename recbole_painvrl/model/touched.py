@@ -1,15 +1,16 @@
-"""The items that one training step looks at, where they are few: nothing then has to be computed of all the others.
+"""The users and items that one training step looks at, where the items are few: all others then cost it nothing.
 
-Letters: B batch, C candidates, M items that the step touches.
+Letters: B batch, C candidates, M items and V users that the step touches.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from recbole_painvrl.model.loss import RowsByUser
 from recbole_painvrl.model.transfer import moved
 
 WORTHWHILE = 2  # touched items are gathered where all of them are at least so many times as many
@@ -17,24 +18,29 @@ WORTHWHILE = 2  # touched items are gathered where all of them are at least so m
 
 @dataclass(frozen=True)
 class Touched:
-    """A step's items, and where among them its candidates and its rows' chosen items are.
+    """A step's users and items, and where among them its rows, its candidates and its chosen items are.
 
     Attributes:
-        items: Item ids [M] in ascending order, each once.
-        candidates: Places of the candidates [C], ascending.
-        chosen: Place of the chosen item of each row [B].
+        users: User ids [V], ascending.
+        items: Item ids [M], ascending.
+        rows: The rows in order of user, whose users are places in ``users``.
+        candidates: Places of the candidates [C] in ``items``, ascending.
+        chosen: Place in ``items`` of the chosen item of each row [B].
     """
 
+    users: Tensor
     items: Tensor
+    rows: RowsByUser
     candidates: Tensor
     chosen: Tensor
 
     @classmethod
-    def of(cls, candidates: Tensor, chosen: Tensor, device: torch.device) -> Touched:
-        """Returns them on ``device``, for item ids on the host: candidates [C] and each row's chosen one [B]."""
-        items = torch.unique(torch.cat([candidates, chosen]))
-        places = (torch.searchsorted(items, one) for one in (candidates, chosen))
-        return cls(moved(items, device), *(moved(place, device) for place in places))
+    def of(cls, rows: RowsByUser, candidates: Tensor, chosen: Tensor) -> Touched:
+        """Returns them on the device of ``rows``, for item ids on the host: candidates [C] and each row's own [B]."""
+        device, items = rows.user.device, torch.unique(torch.cat([candidates, chosen]))
+        places = (moved(torch.searchsorted(items, one), device) for one in (candidates, chosen))
+        own = replace(rows, user=torch.arange(len(rows.user), device=device))
+        return cls(rows.user, moved(items, device), own, *places)
 
 
 def worthwhile(n_touched: int, n_items: int) -> bool:

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,14 +112,7 @@ def _resources(ray: Any, plan: Plan, places: Places) -> dict[str, float]:
 def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[str, float]) -> None:
     from ray import tune
     from ray.air import FailureConfig, RunConfig
-    from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    n_validations = math.ceil(int(plan.base["epochs"]) / int(plan.base["eval_step"]))
-    scheduler = AsyncHyperBandScheduler(
-        max_t=n_validations + 1,  # one more than a trial ever reports: it ends by itself
-        grace_period=min(places.grace_period, n_validations),
-        reduction_factor=REDUCTION,
-    )
     ended = frozenset(number for number in tasks if plan.record.trials[number].state in _ENDED)
     function = tune.with_parameters(ray_trial, tasks=tasks, ended=ended, threads=max(1, int(resources["cpu"])))
     tuner = tune.Tuner(
@@ -128,7 +122,7 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
         tune_config=tune.TuneConfig(
             metric=SCORE,
             mode="max" if plan.bigger else "min",
-            scheduler=scheduler,
+            scheduler=asha(plan.base, places.grace_period),
             max_concurrent_trials=places.max_concurrent,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}",
         ),
@@ -141,6 +135,23 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
         ),
     )
     tuner.fit()
+
+
+def asha(base: Mapping[str, Any], grace_period: int) -> Any:
+    """Returns Ray's scheduler that stops what is worse than two thirds of the others after as many validations.
+
+    Args:
+        base: The configuration that the trials change; ``epochs`` and ``eval_step`` are read.
+        grace_period: Validations before which nothing is stopped.
+    """
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    n_validations = math.ceil(int(base["epochs"]) / int(base["eval_step"]))
+    return AsyncHyperBandScheduler(
+        max_t=n_validations + 1,  # one more than a trial ever reports: it ends by itself
+        grace_period=min(grace_period, n_validations),
+        reduction_factor=REDUCTION,
+    )
 
 
 def _quiet() -> Any:

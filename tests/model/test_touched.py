@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from recbole_painvrl.distributed import Ranks
 from recbole_painvrl.model import objective
+from recbole_painvrl.model.loss import RowsByUser
 from recbole_painvrl.model.touched import Touched, worthwhile
 from tests.model.models import build, to_final
 
@@ -27,7 +29,9 @@ MODELS = [
 
 
 def test_places_are_those_of_the_ids() -> None:
-    touched = Touched.of(torch.tensor([2, 5, 9]), torch.tensor([9, 3, 3, 7]), CPU)
+    rows = RowsByUser.of(torch.tensor([8, 4, 8, 6]), CPU)
+    touched = Touched.of(rows, torch.tensor([2, 5, 9]), torch.tensor([9, 3, 3, 7]))
+    assert touched.users[touched.rows.user[touched.rows.place]].tolist() == [4, 6, 8, 8]
     assert touched.items.tolist() == [2, 3, 5, 7, 9]
     assert touched.items[touched.candidates].tolist() == [2, 5, 9]
     assert touched.items[touched.chosen].tolist() == [9, 3, 3, 7]
@@ -37,10 +41,11 @@ def test_gathering_is_for_few_items() -> None:
     assert worthwhile(50, 100) and not worthwhile(51, 100)
 
 
-def everything(touched: Touched, n_items: int) -> Touched:
-    """The same candidates and chosen items among all items."""
-    items = touched.items
-    return Touched(torch.arange(n_items), items[touched.candidates], items[touched.chosen])
+def everything(touched: Touched, n_users: int, n_items: int) -> Touched:
+    """The same rows, candidates and chosen items among all users and items."""
+    users, items = touched.users, touched.items
+    rows = replace(touched.rows, user=users[touched.rows.user])
+    return Touched(torch.arange(n_users), torch.arange(n_items), rows, items[touched.candidates], items[touched.chosen])
 
 
 def losses(model: Any, batch: Any, state: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -75,7 +80,7 @@ def test_touched_items_give_the_loss_of_all(built: tuple[Any, Any], monkeypatch:
     def whole(interaction: Any) -> Touched:
         gathered.append(len(draw(interaction).items))
         model.objective.generator.set_state(state)
-        return everything(draw(interaction), model.n_items)
+        return everything(draw(interaction), model.n_users, model.n_items)
 
     monkeypatch.setattr(model.objective, "touched", whole)
     assert few.item() > 0

@@ -136,14 +136,16 @@ class PaInvRL(FusionRecommender):
         if self.temperature:
             users = F.normalize(users, dim=1) / self.temperature
             scale = 1.0 / items.norm(dim=1).clamp_min(1e-12)
-        _, without_content = self.vectors(torch.zeros_like(content))
-        x = self.features()
-        if self.n_layers:
+        x, width = self.features(), self.embedding_size
+        if self.n_layers:  # which brings users' vectors into all columns of an item
+            _, without_content = self.vectors(torch.zeros_like(content))
             _, x = self.propagated(x.new_zeros(self.n_users, x.shape[1]), x)
+        else:
+            without_content = items[:, :width].contiguous()
         users = users.detach()  # where nothing is propagated these are the parameters themselves
         return FrozenRecommender(
-            user_id=users,
-            user_feature=users[:, self.embedding_size :],
+            user_id=users[:, : without_content.shape[1]],
+            user_feature=users[:, width:],
             item_id=without_content.detach(),
             features=x,
             item_scale=scale,

@@ -34,7 +34,7 @@ class UltraGCN(FusionRecommender):
             self.register_buffer("omega", omega, persistent=False)
 
     def touched(self, interaction: Any) -> Touched | None:
-        """Returns the items that a step looks at if they are few; the item-item term looks at neighbors beside them."""
+        """Returns what a step looks at if these items are few; the item-item term looks at neighbors beside them."""
         return None if self.graph_weight else super().touched(interaction)
 
     def ranking_loss(

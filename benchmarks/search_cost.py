@@ -1,0 +1,194 @@
+"""What a search finds beside the shipped defaults, and what stopping trials early saves of it.
+
+    python -m benchmarks.search_cost --dataset tiktok --space benchmarks/tiktok.hyper --set eval_step=2 \\
+        --set stopping_step=10 --output results/search-cost.md
+
+All trials are trained to their own end and validated, which is a search of its own that goes on where it stopped
+(``--tool=Hyperopt --algo=random``). A trial's course follows from its seed. So what ASHA would have stopped need not be
+trained twice: Ray's scheduler, as ``--tool=Ray`` uses it, is shown each trial's validations when they would have come,
+with so many trials at once, each at the CPU seconds that its own process had taken by then. The shipped defaults are a
+run with the same flags. No trial is tested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.many_runs import markdown, run
+from recbole_painvrl.quick_start import configure
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning.on_ray import asha
+from recbole_painvrl.tuning.plan import Search, plan
+from recbole_painvrl.tuning.ray_trial import SCORE
+from recbole_painvrl.tuning.search import Places, run_search
+
+HEADER = ("trials", "run to their end", "CPU seconds", "share", "best validation", "its trial")
+
+
+@dataclass(frozen=True)
+class Course:
+    """One trial as it went.
+
+    Attributes:
+        number: The trial's number.
+        seconds: CPU seconds of its process at each validation, and last at its end.
+        scores: Best score so far at each validation.
+    """
+
+    number: int
+    seconds: tuple[float, ...]
+    scores: tuple[float, ...]
+
+    @classmethod
+    def read(cls, number: int, folder: Path, bigger: bool) -> Course:
+        """Reads the records of a finished trial."""
+        events = RunFolder(folder).records()
+        seconds, scores = [], []
+        for event in events:
+            if event["event"] == "valid":
+                seconds.append(event["cpu"])
+                former = scores[-1:] or [event["score"]]
+                scores.append(max(*former, event["score"]) if bigger else min(*former, event["score"]))
+        return cls(number, (*seconds, events[-1]["cpu"]), tuple(scores))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What Ray's scheduler asks of a trial."""
+
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        number: Its number.
+        seconds: CPU seconds that it took.
+        score: Its best score.
+        stopped: Whether it was stopped before its end.
+    """
+
+    number: int
+    seconds: float
+    score: float
+    stopped: bool
+
+
+def replayed(courses: Sequence[Course], scheduler: Any, bigger: bool, slots: int) -> list[Outcome]:
+    """Shows a scheduler the validations of all trials in the order of time, ``slots`` trials at once.
+
+    Args:
+        courses: The trials in the order in which they begin.
+        scheduler: A fresh scheduler of Ray Tune.
+        bigger: Whether larger scores are better.
+        slots: Trials at once.
+    """
+    scheduler.set_search_properties(SCORE, "max" if bigger else "min")
+    waiting, outcomes = iter(courses), []
+    running: list[tuple[float, int, Iterator[Outcome | float]]] = []
+
+    def go_on(began: float, number: int, trial: Iterator[Outcome | float]) -> None:
+        told = next(trial)
+        if isinstance(told, Outcome):
+            outcomes.append(told)
+            begin(began + told.seconds)
+        else:
+            heapq.heappush(running, (began + told, number, trial))
+
+    def begin(moment: float) -> None:
+        course = next(waiting, None)
+        if course is not None:
+            starts[course.number] = moment
+            go_on(moment, course.number, _trial(course, scheduler))
+
+    starts: dict[int, float] = {}
+    for _ in range(slots):
+        begin(0.0)
+    while running:
+        _, number, trial = heapq.heappop(running)
+        go_on(starts[number], number, trial)
+    return sorted(outcomes, key=lambda one: one.number)
+
+
+def _trial(course: Course, scheduler: Any) -> Iterator[Outcome | float]:
+    """Yields when each validation comes, in seconds since the trial's start, and in the end what became of it."""
+    known = Known(str(course.number))
+    scheduler.on_trial_add(None, known)
+    for place, score in enumerate(course.scores):
+        yield course.seconds[place]
+        decision = scheduler.on_trial_result(None, known, {"training_iteration": place + 1, SCORE: score})
+        if decision == scheduler.STOP:
+            yield Outcome(course.number, course.seconds[place], score, True)
+            return
+    yield Outcome(course.number, course.seconds[-1], course.scores[-1], False)
+
+
+def line(label: str, outcomes: Sequence[Outcome], whole: float, bigger: bool) -> list[str]:
+    """Returns a row of the table."""
+    seconds = sum(one.seconds for one in outcomes)
+    sign = 1 if bigger else -1
+    # as a search chooses: what came to its end before what was stopped
+    best = max(outcomes, key=lambda one: (not one.stopped, sign * one.score, -one.number))
+    ended = sum(not one.stopped for one in outcomes)
+    return [label, str(ended), f"{seconds:,.0f}", f"{seconds / whole:.2f}", f"{best.score:.4f}", str(best.number)]
+
+
+def arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="PaInvRL")
+    parser.add_argument("--dataset", default="tiktok")
+    parser.add_argument("--space", type=Path, required=True, help="a file in the grammar of hyper.test")
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all trials")
+    parser.add_argument("--jobs", type=int, default=2, help="trials at once, in the search and in the replay")
+    parser.add_argument("--grace", type=int, default=Places.grace_period, help="--grace_period of --tool=Ray")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser.parse_args()
+
+
+def search_of(given: argparse.Namespace, keys: Mapping[str, str]) -> Search:
+    """Returns the search that the command line asks for."""
+    space = given.space.read_text(encoding="utf-8")
+    asked = {**keys, "show_progress": "False"}
+    return Search(given.model, given.dataset, given.seed, (), asked, str(given.space), space, trials=given.trials)
+
+
+def main() -> None:
+    """Makes the search and the run of the defaults, unless they are done, and writes the table."""
+    given = arguments()
+    keys = dict(pair.split("=", 1) for pair in given.set)
+    search = search_of(given, keys)
+    record = run_search(search, Places(parallel=given.jobs))
+    bigger, base = plan(search).bigger, configure(given.model, given.dataset, config_dict=keys)
+    done = [trial for trial in record.trials if trial.state == "done"]
+    courses = [Course.read(trial.number, record.folder(trial), bigger) for trial in done]
+    whole = [Outcome(one.number, one.seconds[-1], one.scores[-1], False) for one in courses]
+    seconds = sum(one.seconds for one in whole)
+    early = replayed(courses, asha(base, given.grace), bigger, given.jobs)
+    shipped = run({"model": given.model, "dataset": given.dataset, "seed": given.seed, "show_progress": False, **keys})
+    rows = [
+        line("all to their own end", whole, seconds, bigger),
+        line(f"ASHA, grace period {given.grace}", early, seconds, bigger),
+        ["shipped defaults", "", "", "", f"{shipped['best_valid_score']:.4f}", ""],
+    ]
+    head = (
+        f"# Search: {given.model} on {given.dataset}\n\n{len(courses)} of {given.trials} random trials of "
+        f"`{given.space}`, seed {given.seed}, {' '.join(given.set)}; validation {shipped['valid_metric']}. ASHA: Ray's "
+        f"scheduler on the same trials' validations, {given.jobs} trials at once.\n\n"
+    )
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+    print(given.output.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
