@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run_all
 from benchmarks.simulated import data_set, mask_cells
 from recbole_painvrl.errors import one_of
@@ -61,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--split", action="append", help="none, or an ood_split as in YAML; may come several times")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"comma-separated; further ones: {', '.join(FURTHER)}")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--metric", default="NDCG@10")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True)
@@ -109,7 +110,7 @@ def main() -> None:
     chosen = ["full", *(one_of("--rows", row, tuple(KNOWN)) for row in given.rows.split(",") if row != "full")]
     seeds = [int(seed) for seed in given.seeds.split(",")]
     base: dict[str, Any] = {"valid_metric": given.metric, "show_progress": False}
-    base |= {"model": "PaInvRL", **dict(pair.split("=", 1) for pair in given.set)}
+    base |= {"model": "PaInvRL", **given_keys(given)}
     settings = [
         {**base, **of_split(split), **KNOWN[row][1], "dataset": data_set(given.dataset, seed), "seed": seed}
         for split in splits
@@ -124,8 +125,7 @@ def main() -> None:
     for split in splits:
         title = f"\n## {split}\n\n" if given.split else "\n"
         text += section(title, {row: next(cells) for row in chosen}, given.metric)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text)
+    write(given.output, text)
     print(given.output.read_text())
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown
 from benchmarks.speed_parts import Stage
 from recbole_painvrl.model.allocator import keep_freed_memory
@@ -85,18 +86,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ways", default=",".join(WAYS), help="comma-separated")
     parser.add_argument("--devices", default="cuda,cpu", help="comma-separated")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all models")
+    add_keys(parser, "models")
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args(argv)
     keep_freed_memory()
     base: dict[str, Any] = {"dataset": given.dataset, "show_progress": False, "seed": 1}
-    base |= dict(pair.split("=", 1) for pair in given.set)
+    base |= given_keys(given)
     rows: list[list[str]] = []
     head = (
         f"# GPU, {given.dataset}\n\n{machine()}. Wall seconds; an epoch's are the median of {given.epochs} after "
         f"{FIRST} that do not count.\n\n"
     )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
     for device in given.devices.split(","):
         if device == "cuda" and not torch.cuda.is_available():
             continue
@@ -104,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
             if device == "cpu" and way == "compiled":
                 continue  # which takes a compiler and minutes
             rows.append(row(model, way, {**base, "use_gpu": device == "cuda"}, given.epochs))
-            given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+            write(given.output, head + markdown(HEADER, rows))
     print(given.output.read_text(encoding="utf-8"))
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 
+from benchmarks.command_line import write
 from benchmarks.many_runs import markdown
 from recbole_painvrl.quick_start import load_data_and_model, run_recbole_painvrl
 from recbole_painvrl.simulate.command import simulate
@@ -160,8 +161,7 @@ def main() -> None:
         "as a multiple of chance. seconds: one identification with its controls, one thread.\n\n"
     )
     tables = [section(recipe, seeds, given.environments) for recipe in given.recipes.split(",")]
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + "\n".join(tables))
+    write(given.output, text + "\n".join(tables))
 
 
 if __name__ == "__main__":

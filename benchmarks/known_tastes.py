@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.command_line import write
 from benchmarks.many_runs import markdown
 from recbole_painvrl.simulate import RECIPES, Simulated, generate
 from recbole_painvrl.simulate.generator import draw_tastes
@@ -69,8 +70,7 @@ def main() -> None:
             rows.append([recipe, f"{trust:g}", *cells[0], *cells[1]])
     header = ["recipe", "t", "IID NDCG@10", "x best", "OOD NDCG@10", "x its"]
     text = f"# Ranking by the true tastes\n\nSeeds {given.seeds}: means. t: trust in the spurious taste.\n\n"
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + markdown(header, rows))
+    write(given.output, text + markdown(header, rows))
     print(given.output.read_text())
 
 

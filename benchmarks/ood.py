@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.known_tastes import curve
 from benchmarks.many_runs import markdown, run_all
 from benchmarks.simulated import data_set, mask_cells
@@ -42,7 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", default="r1,r2,rb", help="comma-separated")
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated; of the data and of training")
     parser.add_argument("--labels", default="environment", choices=LABELS)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
@@ -109,7 +110,7 @@ def main() -> None:
     """Runs everything and writes the tables."""
     given = arguments()
     recipes, seeds = given.recipes.split(","), [int(seed) for seed in given.seeds.split(",")]
-    base = {"valid_metric": "NDCG@10", "show_progress": False, **dict(pair.split("=", 1) for pair in given.set)}
+    base = {"valid_metric": "NDCG@10", "show_progress": False, **given_keys(given)}
     models: dict[str, dict[str, Any]] = {
         "ERM": {"model": "ERM"},
         "light ERM": {"model": "ERM", **LIGHT},
@@ -128,8 +129,7 @@ def main() -> None:
     for recipe in recipes:
         runs = {label: [next(results) for _ in seeds] for label in models}
         text.append(f"\n## {recipe}\n\n{table(runs, ceiling(recipe, seeds))}")
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text("".join(text))
+    write(given.output, "".join(text))
     print(given.output.read_text())
 
 

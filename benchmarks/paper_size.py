@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown
 from recbole_painvrl.simulate.scales import SCALES
 
@@ -82,7 +83,7 @@ def row(scale: str, given: argparse.Namespace, base: int) -> list[str]:
     settings: dict[str, Any] = {**COMMON, "env_level": "session", **(LARGEST if scale == "10m" else OTHERS)}
     settings["load_col"] = "{inter: [user_id, item_id, session_id, environment], item: [item_id]}"
     settings |= {"data_path": given.folder, "output_dir": output, "show_progress": False}
-    settings |= dict(pair.split("=", 1) for pair in given.set)
+    settings |= given_keys(given)
     words = [f"--{key}={value}" for key, value in settings.items()]
     run = measured([*PROGRAM, "--model=PaInvRL", f"--dataset=scale-{scale}", *words], log)
     result = json.loads(next(output.rglob("result.json")).read_text())
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--scales", default=",".join(SCALES), help="comma-separated")
     parser.add_argument("--divide", type=int, default=1, metavar="N", help="an N-th of users and items")
     parser.add_argument("--folder", type=Path, default=ROOT / "dataset", help="where data and runs are kept")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args()
     given.folder = given.folder.resolve()
@@ -121,10 +122,9 @@ def main() -> None:
         "parameters with Adam's moments. Wall seconds on a machine with other work.\n\n"
     )
     rows = []
-    given.output.parent.mkdir(parents=True, exist_ok=True)
     for scale in given.scales.split(","):
         rows.append(row(scale, given, base))
-        given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+        write(given.output, head + markdown(HEADER, rows))
     print(given.output.read_text(encoding="utf-8"))
 
 

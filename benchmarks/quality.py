@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run_all
 from recbole_painvrl.report.significance import p_value, spread
 
@@ -31,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="tiktok")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
@@ -54,7 +55,7 @@ def main() -> None:
     given = arguments()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     base: dict[str, Any] = {"dataset": given.dataset, "show_progress": False}
-    base |= dict(pair.split("=", 1) for pair in given.set)
+    base |= given_keys(given)
     found = run_all([{**base, **keys, "seed": seed} for keys in ROWS.values() for seed in seeds], given.jobs)
     runs = {label: found[number * len(seeds) : (number + 1) * len(seeds)] for number, label in enumerate(ROWS)}
     ours = runs["PaInvRL"]
@@ -66,8 +67,7 @@ def main() -> None:
         "mean ± standard deviation. The epoch is the best on validation. p: paired t-test over users against PaInvRL, "
         "two-sided. warm, cold: items with and without a training interaction. seconds: training, one thread.\n\n"
     )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + table)
+    write(given.output, text + table)
     print(given.output.read_text())
 
 

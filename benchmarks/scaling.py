@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.command_line import write
 from benchmarks.many_runs import markdown
 from recbole_painvrl.invariance import (
     EnvironmentSettings,
@@ -195,8 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     sizes = ", ".join(f"{one.name} {getattr(base, one.name):,}" for one in fields(Sizes))
     header = ["part", "size", "CPU seconds", "exponent", "memory MB", "exponent", f"at most {LIMIT}"]
     text = f"# Growth of cost\n\nBase: {sizes}; each times {given.factors}. One thread.\n\n" + markdown(header, rows)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text, encoding="utf-8")
+    write(given.output, text)
     picture(found, given.output.with_suffix(".svg"))
     print(text)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run_all
 
 
@@ -23,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("alternatives", nargs="*", help="KEY=VALUE1;VALUE2... (or commas where values have none)")
     parser.add_argument("--model", default="PaInvRL")
     parser.add_argument("--dataset", default="tiktok")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--seeds", default="1", help="comma-separated")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, required=True)
@@ -45,7 +46,7 @@ def main() -> None:
     """Runs the search and writes its table."""
     given = arguments()
     base: dict[str, Any] = {"model": given.model, "dataset": given.dataset, "show_progress": False}
-    base |= dict(pair.split("=", 1) for pair in given.set)
+    base |= given_keys(given)
     changes = candidates(given.alternatives)
     seeds = [int(seed) for seed in given.seeds.split(",")]
     results = run_all([{**base, **change, "seed": seed} for change in changes for seed in seeds], given.jobs)
@@ -61,8 +62,7 @@ def main() -> None:
         f"# Search: {given.model} on {given.dataset}\n\nValidation {results[0]['valid_metric']}, seeds {given.seeds}"
         f"{', ' + settings if settings else ''}; one key changed at a time.\n\n"
     )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(text + markdown(["changed", "mean", "by seed", "seconds"], rows))
+    write(given.output, text + markdown(["changed", "mean", "by seed", "seconds"], rows))
     print(given.output.read_text())
 
 

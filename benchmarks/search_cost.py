@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.records import RunFolder
@@ -148,7 +149,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--space", type=Path, required=True, help="a file in the grammar of hyper.test")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all trials")
+    add_keys(parser, "trials")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once, in the search and in the replay")
     parser.add_argument("--grace", type=int, default=Places.grace_period, help="--grace_period of --tool=Ray")
     parser.add_argument("--output", type=Path, required=True)
@@ -165,7 +166,7 @@ def search_of(given: argparse.Namespace, keys: Mapping[str, str]) -> Search:
 def main() -> None:
     """Makes the search and the run of the defaults, unless they are done, and writes the table."""
     given = arguments()
-    keys = dict(pair.split("=", 1) for pair in given.set)
+    keys = given_keys(given)
     search = search_of(given, keys)
     record = run_search(search, Places(parallel=given.jobs))
     bigger, base = plan(search).bigger, configure(given.model, given.dataset, config_dict=keys)
@@ -185,8 +186,7 @@ def main() -> None:
         f"`{given.space}`, seed {given.seed}, {' '.join(given.set)}; validation {shipped['valid_metric']}. ASHA: Ray's "
         f"scheduler on the same trials' validations, {given.jobs} trials at once.\n\n"
     )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(head + markdown(HEADER, rows), encoding="utf-8")
+    write(given.output, head + markdown(HEADER, rows))
     print(given.output.read_text(encoding="utf-8"))
 
 

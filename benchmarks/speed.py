@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run
 from benchmarks.problem import N_NEGATIVES, Problem
 from benchmarks.speed_limits import product_and_top, step_at_full_bandwidth
@@ -121,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measures and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="tiktok")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all models")
+    add_keys(parser, "models")
     parser.add_argument("--rounds", type=int, default=5, help="of the training step")
     parser.add_argument("--seconds", type=float, default=1.5, help="CPU time of a measurement of the training step")
     parser.add_argument("--no-training", dest="training", action="store_false")
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     base: dict[str, Any] = {"dataset": given.dataset, "show_progress": False, "seed": 1}
-    base |= dict(pair.split("=", 1) for pair in given.set)
+    base |= given_keys(given)
     with tempfile.TemporaryDirectory() as folder:
         ultragcn, painvrl = (Stage.of(model, base, folder) for model in ("UltraGCN", "PaInvRL"))
         lines = [*step_lines(problem_of(painvrl), given.rounds, given.seconds), *loading_lines(ultragcn, painvrl)]
@@ -142,8 +143,7 @@ def main(argv: list[str] | None = None) -> None:
         f"# Speed, {given.dataset}\n\n{train.user_num - 1:,} users, {train.item_num - 1:,} items, {len(train):,} "
         "training interactions. CPU time of one thread, best of a few; a goal below 1 allows ours to take longer.\n\n"
     )
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(head + markdown(HEADER, [line.cells for line in lines]), encoding="utf-8")
+    write(given.output, head + markdown(HEADER, [line.cells for line in lines]))
     print(given.output.read_text(encoding="utf-8"))
 
 
