@@ -31,6 +31,19 @@ def generator(seed: int, purpose: str, device: str | torch.device = "cpu") -> to
     return torch.Generator(device=device).manual_seed(derive_seed(seed, purpose))
 
 
+@torch.no_grad()
+def fill_normal(table: torch.Tensor, deviation: float, source: torch.Generator) -> None:
+    """Fills a tensor, on any device, with the numbers from N(0, deviation^2) that ``source`` draws on its own.
+
+    The same numbers for every device: a model that is drawn anew on a GPU gets those that it would get on the CPU.
+    """
+    if table.device == source.device:
+        table.normal_(0.0, deviation, generator=source)
+    else:
+        drawn = torch.empty(table.shape, dtype=table.dtype, device=source.device)
+        table.copy_(drawn.normal_(0.0, deviation, generator=source))
+
+
 def repeat_on(device: torch.device, wanted: bool) -> None:
     """Makes a GPU add in a fixed order, so that the same seed gives the same result there too; a CPU does anyway.
 

@@ -11,7 +11,7 @@ from typing import Any
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType
 
-from recbole_painvrl.compat import UNUSABLE, DatasetRepairs, PretrainRepairs, repaired_model
+from recbole_painvrl.compat import UNUSABLE, DatasetRepairs, PretrainRepairs, anomaly_detection_kept, repaired_model
 from recbole_painvrl.data.preparation import data_preparation
 from recbole_painvrl.errors import UserError, nearest
 
@@ -23,6 +23,7 @@ _RECBOLE_MODELS = tuple(
 )
 
 
+@anomaly_detection_kept()
 def get_model(name: str) -> type:
     """Returns the model class called ``name``: ours if there is one, else RecBole's, repaired where it needs it.
 
@@ -41,6 +42,7 @@ def get_model(name: str) -> type:
 
 
 @functools.cache
+@anomaly_detection_kept()
 def model_names() -> tuple[str, ...]:
     """Returns the names of all models as users write them, ours first, without importing any of them.
 

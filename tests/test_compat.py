@@ -249,3 +249,25 @@ def test_repaired_models_keep_their_name() -> None:
 def test_models_that_cannot_run_say_why(name: str) -> None:
     with pytest.raises(UserError, match="inside its own library"):
         get_model(name)
+
+
+@pytest.mark.parametrize("asked", ["get_model('SASRec')", "model_names()"])
+def test_models_leave_the_detection_of_anomalies_alone(asked: str) -> None:
+    """In a fresh process, whose first look at RecBole's sequential models it is; a user's own choice stays."""
+    script = (
+        "import torch\n"
+        "from recbole_painvrl.utils import get_model, model_names\n"
+        f"{asked}\n"
+        "assert not torch.is_anomaly_enabled()\n"
+        "import recbole.model.sequential_recommender.sine\n"
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)\n"
+        "get_model('GRU4Rec')\n"
+        "assert torch.is_anomaly_enabled() and not torch.is_anomaly_check_nan_enabled()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_recbole_still_turns_the_detection_of_anomalies_on() -> None:
+    """Once it does not, the repair can go."""
+    script = "import torch, recbole.model.sequential_recommender\nassert torch.is_anomaly_enabled()"
+    subprocess.run([sys.executable, "-c", script], check=True)

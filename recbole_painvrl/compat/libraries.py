@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse
+import torch
 
 # RecBole's Config sets the names without an underscore from those with one, and its metrics, Interaction and Dataset
 # read them at run time; numpy 1.24 removed the former and numpy 2.0 the latter.
@@ -107,6 +109,22 @@ LIBRARY_REPAIRS: tuple[Repair, ...] = (
         _silence_amp,
     ),
 )
+
+
+@contextmanager
+def anomaly_detection_kept() -> Iterator[None]:
+    """Puts torch's detection of anomalies back as it was; RecBole turns it on by importing its sequential models.
+
+    It looks for NaN in every gradient of every operation and keeps a stack trace of each, in whatever the process
+    trains from then on; on a GPU it waits for each of them.
+
+    Source: https://github.com/RUCAIBox/RecBole/blob/v1.2.1/recbole/model/sequential_recommender/sine.py#L25
+    """
+    before = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    try:
+        yield
+    finally:
+        torch.autograd.set_detect_anomaly(*before)
 
 
 def apply() -> list[str]:

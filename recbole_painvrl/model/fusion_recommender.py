@@ -21,7 +21,7 @@ from recbole_painvrl.model.propagation import normalized_adjacency, propagate
 from recbole_painvrl.model.touched import Touched
 from recbole_painvrl.model.transfer import moved
 from recbole_painvrl.model.unit_rows import unit_rows
-from recbole_painvrl.randomness import generator
+from recbole_painvrl.randomness import fill_normal, generator
 
 BACKBONES = ("mf", "lightgcn")
 NEW_ITEMS = ("id", "content", "neighbors")
@@ -114,7 +114,7 @@ class FusionRecommender(MultimodalRecommender):
         if parameter.dim() < 2:
             parameter.zero_()
         else:
-            parameter.normal_(0.0, self.init_std, generator=source)
+            fill_normal(parameter, self.init_std, source)
 
     def item_content(self, taken: Taken | None = None) -> Tensor:
         """Returns the content part of every item's vector [I, k], or of the ``taken`` ones [M, k]."""

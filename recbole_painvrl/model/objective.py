@@ -109,7 +109,8 @@ class RankingObjective(nn.Module):
         if not worthwhile(self.n_candidates + len(whole), self.n_items):
             return None
         candidates = self.known_on_host[self._drawn()]
-        return Touched.of(self._rows(interaction), candidates, column_on_host(interaction, self.item_field))
+        chosen = column_on_host(interaction, self.item_field).cpu()  # of several processes on GPUs it is there alone
+        return Touched.of(self._rows(interaction), candidates, chosen)
 
     def _rows(self, interaction: Any) -> RowsByUser:
         """Returns the rows of a batch by user, which several losses on the same batch share."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recbole_painvrl.model.modality_recommender import ModalityRecommender
 from recbole_painvrl.model.unit_rows import unit_rows
-from recbole_painvrl.randomness import generator
+from recbole_painvrl.randomness import fill_normal, generator
 
 
 class MF(ModalityRecommender):
@@ -41,7 +41,7 @@ class MF(ModalityRecommender):
         """Draws both tables anew from the seed: N(0, init_std^2), padding rows 0."""
         source = generator(self.seed, "parameters")
         for table in self.parameters():
-            table.normal_(0.0, self.init_std, generator=source)
+            fill_normal(table, self.init_std, source)
             table[0] = 0.0
 
     def tables(self) -> tuple[Tensor, Tensor]:
