@@ -21,12 +21,14 @@ from typing import Any
 
 from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run
-from recbole_painvrl.quick_start import configure
+from recbole_painvrl.comparison.local import local_runner
+from recbole_painvrl.comparison.stop import Stop
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning.on_ray import asha
-from recbole_painvrl.tuning.plan import Search, plan
+from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.ray_trial import SCORE
-from recbole_painvrl.tuning.search import Places, run_search
+from recbole_painvrl.tuning.schedule import TrialSchedule
+from recbole_painvrl.tuning.search import Places, opened
 
 HEADER = ("trials", "run to their end", "CPU seconds", "share", "best validation", "its trial")
 
@@ -163,13 +165,22 @@ def search_of(given: argparse.Namespace, keys: Mapping[str, str]) -> Search:
     return Search(given.model, given.dataset, given.seed, (), asked, str(given.space), space, trials=given.trials)
 
 
+def made(search: Search, jobs: int) -> Plan:
+    """Makes the trials of a search that are not done, ``jobs`` at once; none of them, nor the best, is tested."""
+    planned = plan(search)
+    runner = local_runner(planned.n_trials, jobs, [planned.base.plain()])
+    with opened(planned), Stop(at_once=not runner.live) as stop:
+        TrialSchedule(planned, runner, stop).run()
+    return planned
+
+
 def main() -> None:
     """Makes the search and the run of the defaults, unless they are done, and writes the table."""
     given = arguments()
     keys = given_keys(given)
     search = search_of(given, keys)
-    record = run_search(search, Places(parallel=given.jobs))
-    bigger, base = plan(search).bigger, configure(given.model, given.dataset, config_dict=keys)
+    planned = made(search, given.jobs)
+    record, bigger, base = planned.record, planned.bigger, planned.base
     done = [trial for trial in record.trials if trial.state == "done"]
     courses = [Course.read(trial.number, record.folder(trial), bigger) for trial in done]
     whole = [Outcome(one.number, one.seconds[-1], one.scores[-1], False) for one in courses]

@@ -14,6 +14,7 @@ from typing import Any
 import recbole.config
 import torch
 import yaml
+from recbole.utils import ModelType
 
 from recbole_painvrl import compat, distributed
 from recbole_painvrl.config_checks import check_settings, default_valid_metric
@@ -51,6 +52,7 @@ _PLACES = """
 _NOT_OF_DATA = frozenset(["data_path", "output_dir", "checkpoint_dir", "log_wandb", "wandb_project", "ip", "port"])
 _DERIVED_KEYS = PROCESS_KEYS.union(_DERIVED.split())
 _PLACE_KEYS = frozenset(_PLACES.split())
+KNOWLEDGE_GRAPH = (".kg", ".link")  # suffixes; RecBole's wheel has such files beside its ml-100k
 
 
 class Config(recbole.config.Config):
@@ -262,10 +264,13 @@ def _data_folder(parent: Path, dataset: str) -> Path:
 def config_hash(config: Config) -> str:
     """Returns 8 hexadecimal digits that are equal if and only if the numbers of a run would be.
 
-    Keys that say where and how to run are left out; the data are represented by the names and sizes of their files.
+    Keys that say where and how to run are left out; the data are represented by the names and sizes of their files, of
+    which those of a knowledge graph count for models that read them.
     """
     settings = {key: value for key, value in config.plain().items() if key not in _PLACE_KEYS}
     folder, name = Path(config["data_path"]), config["dataset"]
-    files = sorted((path.name, path.stat().st_size) for path in folder.glob(f"{name}.*") if path.is_file())
+    unread = () if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else KNOWLEDGE_GRAPH
+    found = (path for path in folder.glob(f"{name}.*") if path.is_file() and path.suffix not in unread)
+    files = sorted((path.name, path.stat().st_size) for path in found)
     text = json.dumps([settings, files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -297,6 +297,16 @@ def test_hash_knows_the_data_by_their_files(tmp_path: Path) -> None:
     assert config_hash(a) != config_hash(b)
 
 
+@pytest.mark.parametrize(("model", "counts"), [("BPR", False), ("CFKG", True)])
+def test_a_knowledge_graph_counts_for_models_that_read_it(tmp_path: Path, model: str, counts: bool) -> None:
+    """RecBole's wheel has one beside its MovieLens, a user's own copy has none."""
+    data_folder(tmp_path, "d")
+    config = Config(model, "d", config_dict={"data_path": str(tmp_path)})
+    before = config_hash(config)
+    (tmp_path / "d" / "d.kg").write_text("head_id:token\trelation_id:token\ttail_id:token\n")
+    assert (config_hash(config) != before) == counts
+
+
 def test_config_can_be_pickled() -> None:
     config = bpr(topk=[5])
     again = pickle.loads(pickle.dumps(config))
