@@ -57,6 +57,7 @@ SHORTER = [  # the first that is in the command
     ("python -m benchmarks.scaling", "--divide 50 --factors 1,2"),
     ("python -m benchmarks.paper_size", f"--divide 200 --scales tiktok {SETS}"),
     ("python -m benchmarks.leaderboard", ""),
+    ("python -m benchmarks.search_cost", f"--trials 2 {SETS}"),
     ("recbole-painvrl convert csv SOURCE --name tiktok", "--overwrite"),
     *((f"recbole-painvrl {name}", "") for name in ("convert", "simulate", "split", "report", "recommend", "doctor")),
 ]
