@@ -36,7 +36,14 @@ ELSEWHERE = {
     "python -m benchmarks.fuzz": "tests/fuzz/test_fuzz.py, by its number of cases",
 }
 RUN = "--epochs=2 --warmup_epochs=1 --n_rounds=1 --env_max_iter=2 --mask_steps=2 --show_progress=False"
-SETS = " ".join(f"--set {word[2:]}" for word in RUN.split() if "show_progress" not in word)
+
+
+def as_sets(words: str) -> str:
+    """The same keys for a benchmark."""
+    return " ".join(f"--set {word[2:]}" for word in words.split() if "show_progress" not in word)
+
+
+SETS = as_sets(RUN)
 SEARCHED = "--epochs=52 --n_rounds=1 --env_max_iter=2 --mask_steps=2 --show_progress=False"  # warm-ups are hyper.test's
 SHORTER = [  # the first that is in the command
     ("--params_file=hyper.test --tool=Ray", f"{SEARCHED} --num_samples=1"),
@@ -57,7 +64,7 @@ SHORTER = [  # the first that is in the command
     ("python -m benchmarks.scaling", "--divide 50 --factors 1,2"),
     ("python -m benchmarks.paper_size", f"--divide 200 --scales tiktok {SETS}"),
     ("python -m benchmarks.leaderboard", ""),
-    ("python -m benchmarks.search_cost", f"--trials 2 {SETS}"),
+    ("python -m benchmarks.search_cost", f"--trials 1 --jobs 1 {as_sets(SEARCHED)}"),
     ("recbole-painvrl convert csv SOURCE --name tiktok", "--overwrite"),
     *((f"recbole-painvrl {name}", "") for name in ("convert", "simulate", "split", "report", "recommend", "doctor")),
 ]
