@@ -3,11 +3,11 @@
     python -m benchmarks.search_cost --dataset tiktok --space benchmarks/tiktok.hyper --set eval_step=2 \\
         --set stopping_step=10 --output results/search-cost.md
 
-All trials are trained to their own end and validated, which is a search of its own that goes on where it stopped
-(``--tool=Hyperopt --algo=random``). A trial's course follows from its seed. So what ASHA would have stopped need not be
-trained twice: Ray's scheduler, as ``--tool=Ray`` uses it, is shown each trial's validations when they would have come,
-with so many trials at once, each at the CPU seconds that its own process had taken by then. The shipped defaults are a
-run with the same flags. No trial is tested.
+For each way to propose trials (``--algos``) all are trained to their own end and validated, which is a search of its
+own that goes on where it stopped (``--tool=Hyperopt --algo=random`` or ``tpe``). A trial's course follows from its
+seed. So what ASHA would have stopped of the random ones need not be trained twice: Ray's scheduler, as ``--tool=Ray``
+uses it, is shown each trial's validations when they would have come, with so many trials at once, each at the CPU
+seconds that its own process had taken by then. The shipped defaults are a run with the same flags. No trial is tested.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def line(label: str, outcomes: Sequence[Outcome], whole: float, bigger: bool) ->
     # as a search chooses: what came to its end before what was stopped
     best = max(outcomes, key=lambda one: (not one.stopped, sign * one.score, -one.number))
     ended = sum(not one.stopped for one in outcomes)
-    return [label, str(ended), f"{seconds:,.0f}", f"{seconds / whole:.2f}", f"{best.score:.4f}", str(best.number)]
+    return [label, str(ended), f"{seconds:,.0f}", f"{seconds / whole:.2f}", f"{best.score:.5f}", str(best.number)]
 
 
 def arguments() -> argparse.Namespace:
@@ -150,6 +150,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset", default="tiktok")
     parser.add_argument("--space", type=Path, required=True, help="a file in the grammar of hyper.test")
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--algos", default="random,tpe", help="comma-separated values of --algo")
     parser.add_argument("--seed", type=int, default=1)
     add_keys(parser, "trials")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once, in the search and in the replay")
@@ -158,11 +159,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def search_of(given: argparse.Namespace, keys: Mapping[str, str]) -> Search:
+def search_of(given: argparse.Namespace, keys: Mapping[str, str], algo: str) -> Search:
     """Returns the search that the command line asks for."""
     space = given.space.read_text(encoding="utf-8")
     asked = {**keys, "show_progress": "False"}
-    return Search(given.model, given.dataset, given.seed, (), asked, str(given.space), space, trials=given.trials)
+    return Search(
+        given.model, given.dataset, given.seed, (), asked, str(given.space), space, algorithm=algo, trials=given.trials
+    )
 
 
 def made(search: Search, jobs: int) -> Plan:
@@ -174,28 +177,33 @@ def made(search: Search, jobs: int) -> Plan:
     return planned
 
 
-def main() -> None:
-    """Makes the search and the run of the defaults, unless they are done, and writes the table."""
-    given = arguments()
-    keys = given_keys(given)
-    search = search_of(given, keys)
-    planned = made(search, given.jobs)
-    record, bigger, base = planned.record, planned.bigger, planned.base
+def rows_of(planned: Plan, given: argparse.Namespace) -> list[list[str]]:
+    """Returns what a finished search found and took, and for random trials what ASHA would have."""
+    record, bigger, algo = planned.record, planned.bigger, planned.search.algorithm
     done = [trial for trial in record.trials if trial.state == "done"]
     courses = [Course.read(trial.number, record.folder(trial), bigger) for trial in done]
     whole = [Outcome(one.number, one.seconds[-1], one.scores[-1], False) for one in courses]
     seconds = sum(one.seconds for one in whole)
-    early = replayed(courses, asha(base, given.grace), bigger, given.jobs)
+    rows = [line(f"{algo}, all to their own end", whole, seconds, bigger)]
+    if algo == "random":
+        early = replayed(courses, asha(planned.base, given.grace), bigger, given.jobs)
+        rows.append(line(f"random, ASHA with grace period {given.grace}", early, seconds, bigger))
+    return rows
+
+
+def main() -> None:
+    """Makes the searches and the run of the defaults, unless they are done, and writes the table."""
+    given = arguments()
+    keys = given_keys(given)
+    rows = []
+    for algo in given.algos.split(","):
+        rows += rows_of(made(search_of(given, keys, algo), given.jobs), given)
     shipped = run({"model": given.model, "dataset": given.dataset, "seed": given.seed, "show_progress": False, **keys})
-    rows = [
-        line("all to their own end", whole, seconds, bigger),
-        line(f"ASHA, grace period {given.grace}", early, seconds, bigger),
-        ["shipped defaults", "", "", "", f"{shipped['best_valid_score']:.4f}", ""],
-    ]
+    rows.append(["shipped defaults", "", "", "", f"{shipped['best_valid_score']:.5f}", ""])
     head = (
-        f"# Search: {given.model} on {given.dataset}\n\n{len(courses)} of {given.trials} random trials of "
-        f"`{given.space}`, seed {given.seed}, {' '.join(given.set)}; validation {shipped['valid_metric']}. ASHA: Ray's "
-        f"scheduler on the same trials' validations, {given.jobs} trials at once.\n\n"
+        f"# Search: {given.model} on {given.dataset}\n\n{given.trials} trials of `{given.space}` each, seed "
+        f"{given.seed}, {' '.join(given.set)}; validation {shipped['valid_metric']}. ASHA: Ray's scheduler on the same "
+        f"trials' validations, {given.jobs} trials at once.\n\n"
     )
     write(given.output, head + markdown(HEADER, rows))
     print(given.output.read_text(encoding="utf-8"))

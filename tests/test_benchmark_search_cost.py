@@ -62,7 +62,7 @@ def test_trials_are_shown_in_the_order_of_time() -> None:
 
 def test_a_row_counts_what_was_spent_and_prefers_what_ended() -> None:
     outcomes = [Outcome(0, 20.0, 0.9, True), Outcome(1, 13.0, 0.6, False), Outcome(2, 3.0, 0.7, False)]
-    assert line("x", outcomes, 72.0, True) == ["x", "2", "36", "0.50", "0.7000", "2"]
+    assert line("x", outcomes, 72.0, True) == ["x", "2", "36", "0.50", "0.70000", "2"]
     assert line("x", outcomes, 72.0, False)[-1] == "1"
 
 

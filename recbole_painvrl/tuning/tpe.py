@@ -12,12 +12,15 @@ from typing import Any
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import derive_seed
-from recbole_painvrl.tuning.proposals import Finished, Parameters
+from recbole_painvrl.tuning.proposals import Finished, Parameters, Random
 from recbole_painvrl.tuning.space import Choice, Space, Uniform, Whole
+
+# Hyperopt's own number of random trials before estimators are any good
+RANDOM_TRIALS = 20
 
 
 class Tpe:
-    """Hyperopt's ``tpe.suggest``, asked for one proposal at a time.
+    """Hyperopt's ``tpe.suggest``, asked for one proposal at a time; the first 20 trials are those of ``Random``.
 
     Args:
         space: The space.
@@ -34,15 +37,18 @@ class Tpe:
         self._hyperopt = _hyperopt()
         nodes = {parameter.name: self._node(parameter) for parameter in space}
         self._domain = self._hyperopt.base.Domain(_unused, nodes)
+        self._random = Random(space, seed)
 
     def propose(self, number: int, attempt: int, finished: Sequence[Finished]) -> Parameters:
         """Returns a proposal; trials that failed tell nothing."""
+        if number < RANDOM_TRIALS:
+            return self._random.propose(number, attempt, finished)
         trials = self._hyperopt.Trials()
         good = [(parameters, loss) for parameters, loss in finished if loss is not None]
         trials.insert_trial_docs([self._document(index, *one) for index, one in enumerate(good)])
         trials.refresh()
         seed = derive_seed(self._seed, f"search trial {number}, attempt {attempt}") % 2**31
-        (document,) = self._hyperopt.tpe.suggest([len(good)], self._domain, trials, seed)
+        (document,) = self._hyperopt.tpe.suggest([len(good)], self._domain, trials, seed, n_startup_jobs=1)
         drawn = document["misc"]["vals"]
         return {parameter.name: self._value(parameter, drawn[parameter.name][0]) for parameter in self._space}
 

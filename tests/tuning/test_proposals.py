@@ -100,15 +100,24 @@ def loss(one: dict[str, Any]) -> float:
 def test_tpe_repeats_itself_and_learns() -> None:
     pytest.importorskip("hyperopt")
     past = finished(60)
-    proposals = [make_proposer("tpe", SPACE, 1).propose(number, 0, past) for number in range(20)]
-    again = [make_proposer("tpe", SPACE, 1).propose(number, 0, past) for number in range(20)]
+    numbers = range(20, 40)
+    proposals = [make_proposer("tpe", SPACE, 1).propose(number, 0, past) for number in numbers]
+    again = [make_proposer("tpe", SPACE, 1).propose(number, 0, past) for number in numbers]
     assert proposals == again
-    assert proposals != [make_proposer("tpe", SPACE, 1).propose(number, 0, past[:50]) for number in range(20)]
+    assert proposals != [make_proposer("tpe", SPACE, 1).propose(number, 0, past[:50]) for number in numbers]
     assert mean(proposals) < 0.7 * mean([one for one, _ in past])
     for one in proposals:
         assert isinstance(one["d"], int)
         assert one["e"] in ("x", None, [1, 2])
         assert one["c"] in (1.0, 1.5, 2.0, 2.5, 3.0)
+
+
+@pytest.mark.parametrize("past", [[], finished(20), [(one, None) for one, _ in finished(20)]])
+def test_tpe_begins_with_the_trials_of_random(past: list[Finished]) -> None:
+    pytest.importorskip("hyperopt")
+    tpe, random = make_proposer("tpe", SPACE, 1), make_proposer("random", SPACE, 1)
+    assert [tpe.propose(number, 0, past) for number in range(20)] == [random.propose(n, 0, past) for n in range(20)]
+    assert tpe.propose(20, 0, past) != random.propose(20, 0, past)
 
 
 def mean(proposals: Sequence[dict[str, Any]]) -> float:
