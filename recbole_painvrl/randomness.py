@@ -57,7 +57,7 @@ def repeat_on(device: torch.device, wanted: bool) -> None:
     ordered = wanted and device.type == "cuda"
     if ordered:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(ordered, warn_only=True)
+    _add_in_order(ordered, warn_only=True)
     _DETERMINISTIC.fill_uninitialized_memory = not ordered  # nothing here reads what it has not written
 
 
@@ -76,5 +76,12 @@ def generators_kept() -> Iterator[None]:
     finally:
         set_random_states(states)
         cudnn.benchmark, cudnn.deterministic = flags
-        torch.use_deterministic_algorithms(ordered, warn_only=warns)
+        _add_in_order(ordered, warn_only=warns)
         _DETERMINISTIC.fill_uninitialized_memory = fills
+
+
+def _add_in_order(wanted: bool, warn_only: bool) -> None:
+    """Sets torch's switch where it is not set so already: setting it imports torch's compiler, 70 MB and a second."""
+    found = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if (found[0] or wanted) and found != (wanted, warn_only):
+        torch.use_deterministic_algorithms(wanted, warn_only=warn_only)

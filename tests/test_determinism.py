@@ -177,6 +177,18 @@ def test_generators_are_put_back_after_an_error_too() -> None:
     assert surroundings() == before
 
 
+def test_a_cpu_does_not_import_torchs_compiler_to_be_told_what_it_does_anyway() -> None:
+    code = """
+import sys, torch
+from recbole_painvrl.randomness import generators_kept, repeat_on
+with generators_kept():
+    repeat_on(torch.device("cpu"), True)
+    print("torch._inductor" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT).stdout
+    assert told.split() == ["False"]
+
+
 # the source: who could touch a global generator
 
 STATE = {"recbole_painvrl/checkpoint.py"}  # reads and sets their states, for resuming and for generators_kept

@@ -147,16 +147,15 @@ def _directions(tables: Iterable[Tensor], units: Tensor) -> tuple[Tensor, Tensor
 
 def _moments(tables: Iterable[Tensor], units: Tensor) -> tuple[list[Tensor], Tensor]:
     """Second moments [D, D] of each table's sums over units, and the mean one of the rows of made-up choices."""
-    n_units, of_units, of_rows = int(units.max()) + 1, [], []
+    n_units, of_units = int(units.max()) + 1, []
+    of_rows = torch.zeros(())
     for number, table in enumerate(tables):
         moment = _finite(table.T @ table)
         of_units.append(moment if n_units == len(units) else _unit_moment(table, units, n_units))
         del table  # before the next one is made
-        if number == 1:
-            of_rows.append(moment.clone())
-        elif number:
-            of_rows[0].add_(moment)
-    return of_units, of_rows[0].div_(len(of_units) - 1)
+        if number:
+            of_rows = moment.clone() if number == 1 else of_rows.add_(moment)
+    return of_units, of_rows.div_(len(of_units) - 1)
 
 
 def _unit_moment(table: Tensor, units: Tensor, n_units: int) -> Tensor:

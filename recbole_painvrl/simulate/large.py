@@ -116,7 +116,8 @@ class Large:
             drawn = np.minimum(np.searchsorted(self._climb, draw.random(shape)), n_items - 1)
         else:
             drawn = draw.integers(n_items, size=shape)
-        utility = -np.log(draw.standard_exponential(shape, dtype=np.float32))  # Gumbel noise
+        # Gumbel noise; in single precision one draw in millions is 0
+        utility = -np.log(np.maximum(draw.standard_exponential(shape, dtype=np.float32), np.finfo(np.float32).tiny))
         for kind, weight in zip((INVARIANT, SPURIOUS), weights, strict=True):
             utility += np.einsum("bpl,bl->bp", self.factors[kind][drawn], weight)
         return np.take_along_axis(drawn, utility.argmax(axis=1)[:, None], axis=1)[:, 0]

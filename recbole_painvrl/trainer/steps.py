@@ -51,6 +51,7 @@ class StepsMixin(_Base):
             self._step(sum(parts), scaler)
             if show_progress and self.gpu_available:
                 bar.set_postfix_str(set_color(f"GPU RAM: {get_gpu_usage(self.device)}", "yellow"))
+        self.optimizer.zero_grad()  # as large as the model, and nobody reads them in what comes between epochs
         sums = total.reshape(-1).tolist()
         return tuple(sums) if several else sums[0]
 

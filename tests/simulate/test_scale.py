@@ -57,6 +57,20 @@ def test_degrees_add_up_and_have_a_tail() -> None:
     assert np.sort(found)[-len(found) // 100 :].sum() > 0.05 * found.sum()
 
 
+class Zeros(np.random.Generator):
+    """A generator whose exponential numbers are 0, as one in millions is in single precision."""
+
+    def standard_exponential(self, size: object = None, **_: object) -> np.ndarray:  # type: ignore[override]
+        return np.zeros(size, dtype=np.float32)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_draw_of_zero_is_no_infinite_utility(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Large(scale_with("kwai", SMALL), seed=1)
+    monkeypatch.setattr(data, "stream", lambda purpose: Zeros(np.random.PCG64(1)))
+    assert sum(len(block.items) for block in data.choices()) == data.n_choices
+
+
 def test_features_and_choices_show_the_planted_tastes() -> None:
     """A column shows its own kind's factors alone, and what is chosen in test_ood has the opposite spurious taste."""
     data = Large(scale_with("10m", {"users": 400, "items": 300, "interactions": 12_000}), seed=3)

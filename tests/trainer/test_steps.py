@@ -31,6 +31,11 @@ def test_epochs_are_those_of_recboles_loop(
     assert ours.train_loss_dict == theirs.train_loss_dict and len(ours.train_loss_dict) == 3
 
 
+def test_no_gradients_are_kept_between_epochs(tmp_path: Path) -> None:
+    trainer, _ = trained(configuration("ERM", tmp_path, 2))
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
 def test_clipped_gradients_make_other_steps(tmp_path: Path) -> None:
     free, _ = trained(configuration("ERM", tmp_path, 2))
     clipped, _ = trained(configuration("ERM", tmp_path, 2, clip_grad_norm={"max_norm": 1e-9}, learner="sgd"))
