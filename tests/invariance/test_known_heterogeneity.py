@@ -23,7 +23,7 @@ from recbole_painvrl.invariance.heterogeneity import (
 )
 from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels, _runs, pieces
 from recbole_painvrl.invariance.sampling import Interactions
-from tests.invariance.test_known_answers import ITEMS, USERS, dense_scores, projection, tables
+from tests.invariance.known import ITEMS, USERS, dense_scores, projection, tables
 
 PAIRS = Interactions(USERS, ITEMS)
 
