@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.many_runs import markdown, run_all
 from recbole_painvrl.files import atomic_file
 from recbole_painvrl.invariance import MaskSettings, SoftmaxLoss, generate_mask, learn_basis
-from recbole_painvrl.model.content import rotate
+from recbole_painvrl.model.rotation import rotate
 from recbole_painvrl.simulate import RECIPES, Simulated, generate, simulate
 from tests.invariance.pretrained import Study, study
 

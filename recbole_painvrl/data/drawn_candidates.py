@@ -19,7 +19,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import InputType
 from torch import Tensor
 
-from recbole_painvrl.data.full_sort import KnownPairs, Rows, pair_keys
+from recbole_painvrl.data.full_sort import KnownPairs
+from recbole_painvrl.data.items_by_user import ItemsByUser, pair_keys
 from recbole_painvrl.data.sampling import EverythingKnownError, UnknownItems
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import derive_seed
@@ -47,7 +48,7 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         self.logger = getLogger()
         self._set_neg_sample_args(config, dataset, InputType.POINTWISE, config[f"{known.phase}_neg_sample_args"])
         own = np.unique(pair_keys(dataset))
-        self.positives = Rows(own, dataset.user_num, dataset.item_num)
+        self.positives = ItemsByUser(own, dataset.user_num, dataset.item_num)
         self.uid2items_num = np.diff(self.positives.starts)
         self.uid_list = np.flatnonzero(self.uid2items_num)
         self.sample_size = len(self.uid_list)
@@ -95,7 +96,7 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
 
 def _unknown_items(config: Any, dataset: Dataset, known: KnownPairs) -> UnknownItems:
     try:
-        return UnknownItems(torch.from_numpy(known.keys), dataset.user_num, known.n_items)
+        return UnknownItems(known.items)
     except EverythingKnownError as error:
         user = dataset.field2id_token[dataset.uid_field][error.user]
         raise no_negatives(config, dataset, f"user '{user}' has them all") from error

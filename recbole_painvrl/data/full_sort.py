@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
+
+from recbole_painvrl.data.items_by_user import ItemsByUser, pair_keys
 
 
 class KnownPairs:
@@ -27,54 +28,20 @@ class KnownPairs:
         phase: ``valid`` or ``test``, by which RecBole configures the evaluation that they are known for.
 
     Attributes:
-        keys: int64 [n], ``user * I + item`` in ascending order.
+        items: The items of each user.
     """
 
     def __init__(self, parts: Sequence[Dataset], phase: str) -> None:
-        self.phase, self.n_items = phase, parts[0].item_num
-        self.keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
+        self.phase = phase
+        keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
+        self.items = ItemsByUser(keys, parts[0].user_num, parts[0].item_num)
 
     def beyond(self, part: Dataset, phase: str) -> KnownPairs:
         """Returns these pairs and those of ``part``, for an evaluation in ``phase``."""
         more = copy.copy(self)
         more.phase = phase
-        more.keys = np.union1d(self.keys, pair_keys(part))
+        more.items = ItemsByUser(np.union1d(self.items.keys(), pair_keys(part)), part.user_num, part.item_num)
         return more
-
-
-def pair_keys(part: Dataset) -> NDArray[np.int64]:
-    """Returns ``user * I + item`` of each interaction of a built part, [n]."""
-    users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
-    keys: NDArray[np.int64] = users.astype(np.int64) * part.item_num + items
-    return keys
-
-
-class Rows:
-    """Items by user; an index of users gives a list of their items, long [each], as RecBole's loader has them.
-
-    Args:
-        keys: Different pairs ``user * I + item`` in ascending order.
-        n_users: U.
-        n_items: I.
-    """
-
-    def __init__(self, keys: NDArray[np.int64], n_users: int, n_items: int) -> None:
-        self.starts = np.searchsorted(keys, np.arange(n_users + 1) * n_items)
-        self.items = (keys % n_items).astype(np.int32)
-
-    def __getitem__(self, users: Any) -> list[Tensor]:
-        """Returns the items of each of ``users``."""
-        bounds = [(self.starts[user], self.starts[user + 1]) for user in users]
-        return [torch.from_numpy(self.items[start:stop].astype(np.int64)) for start, stop in bounds]
-
-    def pairs(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Returns the place in ``users`` [B] and the item of each of their pairs, long [P] both."""
-        starts = self.starts[users]
-        counts = self.starts[users + 1] - starts
-        ends = counts.cumsum()
-        places = np.repeat(np.arange(len(users)), counts)
-        rows = np.arange(len(places)) + (starts - ends + counts)[places]
-        return torch.from_numpy(places), torch.from_numpy(self.items[rows].astype(np.int64))
 
 
 class FullSortLoader(FullSortEvalDataLoader):
@@ -94,10 +61,11 @@ class FullSortLoader(FullSortEvalDataLoader):
         users, counts = np.unique(own // dataset.item_num, return_counts=True)
         of_users = np.zeros(dataset.user_num, dtype=bool)
         of_users[users] = True
-        others = known.keys[of_users[known.keys // dataset.item_num]]
+        others = known.items.keys()
+        others = others[of_users[others // dataset.item_num]]
         others = others[~np.isin(others, own, assume_unique=True)]
-        self.uid2positive_item = Rows(own, dataset.user_num, dataset.item_num)
-        self.uid2history_item = Rows(others, dataset.user_num, dataset.item_num)
+        self.uid2positive_item = ItemsByUser(own, dataset.user_num, dataset.item_num)
+        self.uid2history_item = ItemsByUser(others, dataset.user_num, dataset.item_num)
         self.uid2items_num = np.zeros(dataset.user_num, dtype=np.int64)
         self.uid2items_num[users] = counts
         self.uid_list = torch.from_numpy(users)

@@ -5,9 +5,11 @@ Letters: B rows of a batch, N negatives a row, I items with the padding item 0.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_painvrl.data.items_by_user import ItemsByUser
 from recbole_painvrl.errors import UserError
 
 
@@ -38,27 +40,20 @@ class UnknownItems:
     """Uniform draws from the items that a user has no interaction with, exact and without trial and error.
 
     A user with K known items a_1 < ... < a_K has a_k - k unknown items below the k-th known one. The r-th unknown item
-    is therefore r plus the number of k with a_k - k < r, which one binary search over all users' sorted keys finds.
+    is therefore r plus the number of k with a_k - k < r, which a binary search among these numbers finds.
 
     Args:
-        pairs: ``user * I + item`` of the known interactions in ascending order, each once, int64 [n]; items from 1.
-        n_users: Number of users with the padding user 0.
-        n_items: I.
+        known: The items that each user has.
 
     Raises:
         EverythingKnownError: A user knows every item, so that no negative is left.
     """
 
-    def __init__(self, pairs: Tensor, n_users: int, n_items: int) -> None:
-        self.n_items = n_items
-        known_users = pairs // n_items
-        known = torch.bincount(known_users, minlength=n_users)
-        self.starts = torch.cumsum(known, 0) - known
-        self.unknown = n_items - 1 - known
+    def __init__(self, known: ItemsByUser) -> None:
+        self.known, self.n_items = known, known.n_items
+        self.unknown = known.n_items - 1 - torch.from_numpy(np.diff(known.starts))
         if bool((self.unknown == 0).any()):
-            raise EverythingKnownError(int(torch.nonzero(self.unknown == 0)[0]), n_items - 1)
-        rank = torch.arange(len(pairs)) - self.starts[known_users] + 1
-        self.keys = pairs - rank
+            raise EverythingKnownError(int(torch.nonzero(self.unknown == 0)[0]), known.n_items - 1)
 
     def draw(self, users: Tensor, n_negatives: int, generator: torch.Generator) -> Tensor:
         """Draws negatives with replacement.
@@ -83,7 +78,12 @@ class UnknownItems:
         Returns:
             Item ids, int64 [B, N].
         """
+        distinct, place = torch.unique(users, return_inverse=True)
+        owners, items = self.known.pairs(distinct.numpy())
+        counts = torch.bincount(owners, minlength=len(distinct))
+        first = counts.cumsum(0) - counts
+        number = torch.arange(1, len(items) + 1) - first[owners]  # k
         rank = (uniform * self.unknown[users].unsqueeze(1)).long() + 1
-        wanted = (users * self.n_items).unsqueeze(1) + rank
-        below = torch.searchsorted(self.keys, wanted) - self.starts[users].unsqueeze(1)
+        wanted = (place * self.n_items).unsqueeze(1) + rank
+        below = torch.searchsorted(owners * self.n_items + items - number, wanted) - first[place].unsqueeze(1)
         return rank + below

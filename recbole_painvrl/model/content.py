@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.leading import LeadingDirections
-from recbole_painvrl.model.side_by_side import as_one, side_by_side
+from recbole_painvrl.model.rotation import ROTATIONS, rotate
+from recbole_painvrl.model.side_by_side import as_one
 
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
 
 SIMILARITY_DIRECTIONS = 256  # a modality's leading directions that similarities use; further ones are mostly noise
-ROTATIONS = ("none", "pca", "whiten", "zca")
 
 
 @dataclass(frozen=True)
@@ -74,51 +73,21 @@ class WordTable(nn.Module):
         return F.normalize(bags, dim=1)
 
 
-def _principal_axes(rows: np.ndarray, most: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the variances [r], largest first, and the axes [D_m, r] (columns) of centered rows [n, D_m].
-
-    All of them, or the ``most`` leading ones; of wide features those alone are computed: seconds, not minutes.
-    """
-    if most is not None and rows.shape[1] > 2 * most:
-        _, values, axes = randomized_svd(rows, most, random_state=0)
-        variance, axes = values**2 / max(len(rows), 1), axes.T
-    else:
-        variance, axes = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
-        variance, axes = variance[::-1][:most], axes[:, ::-1][:, :most]
-    # axes have no sign of their own: the largest entry is made positive, so that every machine agrees
-    return variance, axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])
-
-
-def rotate(values: np.ndarray, present: np.ndarray, rotation: str, most: int | None = None) -> np.ndarray:
-    """Turns one modality's centered features to their principal axes, or equalizes the variance of all directions.
-
-    An axis-aligned mask can only separate what the encoder's axes separate; principal axes undo a mixing encoder as far
-    as second moments can.
+def _whitened(blocks: list[tuple[np.ndarray, np.ndarray | None]]) -> Tensor:
+    """Returns features [I, D_m] of equal variance side by side [I, D]; zeros where there are none.
 
     Args:
-        values: features [I, D_m].
-        present: bool [I], the rows that mean and axes are computed from (padding and imputed rows are not).
-        rotation: ``none``; ``pca`` (principal axes); ``whiten`` (principal axes, each scaled to equal variance);
-            ``zca`` (``whiten`` turned back, which stays as near to the original axes as equal variance allows).
-            Directions of practically no variance are left at zero by the last two. The mean length of the rows stays
-            that of the centered ones.
-        most: keep that many leading directions only (``zca``); None keeps all.
-
-    Returns:
-        float32 features [I, D_m]; absent rows are turned along with the others.
+        blocks: Features and the items that have some, bool [I]; None where word vectors stand.
     """
-    if rotation == "none" or not present.any():
-        return values.astype(np.float32, copy=False)
-    centered = values.astype(np.float64) - values[present].mean(0, dtype=np.float64)
-    variance, axes = _principal_axes(centered[present], most)
-    turned = centered @ axes
-    if rotation != "pca":
-        real = variance > 1e-6 * max(variance[0], 1e-30)
-        turned *= np.where(real, 1 / np.sqrt(np.where(real, variance, 1)), 0)
-    if rotation == "zca":
-        turned = turned @ axes.T
-    lengths = [np.linalg.norm(rows[present], axis=1).mean() for rows in (centered, turned)]
-    return (turned * (lengths[0] / max(lengths[1], 1e-30))).astype(np.float32)
+    found = torch.zeros(len(blocks[0][0]) if blocks else 0, sum(values.shape[1] for values, _ in blocks))
+    start = 0
+    for values, present in blocks:
+        stop = start + values.shape[1]
+        if present is not None:
+            turned = rotate(values, present, "zca", SIMILARITY_DIRECTIONS)
+            np.multiply(turned, present[:, None], out=found.numpy()[:, start:stop])
+        start = stop
+    return found
 
 
 class ContentFeatures(nn.Module):
@@ -147,7 +116,8 @@ class ContentFeatures(nn.Module):
         one_of("feature_rotation", rotation, ROTATIONS)
         self.blocks: list[Block] = []
         self.tables, self.leading = nn.ModuleDict(), nn.ModuleDict()
-        dense, whitened, start = [], [], 0
+        dense, start = [], 0
+        compared: list[tuple[np.ndarray, np.ndarray | None]] = []
         for name, modality in modalities.items():
             self.blocks.append(Block(name, start, start + modality.dimension))
             start += modality.dimension
@@ -156,7 +126,7 @@ class ContentFeatures(nn.Module):
                 # no memory before it is written to, which it never is
                 dense.append(np.broadcast_to(np.float32(0), (modality.words.shape[0], modality.dimension)))
                 if similarity:
-                    whitened.append(dense[-1])
+                    compared.append((dense[-1], None))
             else:
                 present = ~modality.missing
                 present[0] = False
@@ -164,11 +134,11 @@ class ContentFeatures(nn.Module):
                 if similarity and not columns and modality.dimension > 2 * SIMILARITY_DIRECTIONS:
                     self.leading[name] = LeadingDirections(dense[-1], present, SIMILARITY_DIRECTIONS)
                 elif similarity:
-                    whitened.append(rotate(dense[-1], present, "zca", SIMILARITY_DIRECTIONS) * present[:, None])
+                    compared.append((dense[-1], present))
         self.dimension = start
         self.turnable = False
         self.register_buffer("dense", as_one(dense), persistent=False)
-        self.register_buffer("whitened", side_by_side(whitened), persistent=False)
+        self.register_buffer("whitened", _whitened(compared), persistent=False)
 
     def ranges(self) -> list[tuple[int, int]]:
         """Returns the columns ``[start, stop)`` of each modality."""

@@ -1,18 +1,17 @@
 """A wide modality along its leading directions: what a comparison of contents needs of it, in an eighth of the memory.
 
-Letters: I items, D feature width, r directions, B rows of a block.
+Letters: I items, D feature width, r directions.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-NUMBERS_A_BLOCK = 2**22  # 16 MB in single precision
+from recbole_painvrl.model.row_blocks import row_blocks
+
 REAL = 1e-6  # share of the largest variance from which on a direction is one
 
 
@@ -49,10 +48,10 @@ def _whitened(values: np.ndarray, present: np.ndarray, most: int) -> tuple[np.nd
     """Returns coordinates of unit variance [I, r] and axes [D, r], from moments summed over blocks of rows."""
     count, width = max(int(present.sum()), 1), values.shape[1]
     total, moment = np.zeros(width), np.zeros((width, width))
-    for rows in _blocks(values):
+    for rows in row_blocks(values):
         total += values[rows][present[rows]].sum(axis=0, dtype=np.float64)
     mean = (total / count).astype(np.float32)
-    for rows in _blocks(values):
+    for rows in row_blocks(values):
         centered = values[rows][present[rows]] - mean
         moment += centered.T @ centered
     variance, axes = eigh(moment / count, subset_by_index=(max(width - most, 0), width - 1))
@@ -60,12 +59,6 @@ def _whitened(values: np.ndarray, present: np.ndarray, most: int) -> tuple[np.nd
     real = variance > REAL * max(variance[-1], 1e-30)
     scale = np.where(real, 1 / np.sqrt(np.where(real, variance, 1)), 0).astype(np.float32)
     coordinates = np.zeros((len(values), axes.shape[1]), dtype=np.float32)
-    for rows in _blocks(values):
+    for rows in row_blocks(values):
         coordinates[rows] = ((values[rows] - mean) @ axes) * scale * present[rows, None]
     return coordinates, axes
-
-
-def _blocks(values: np.ndarray) -> Iterator[slice]:
-    step = max(1, NUMBERS_A_BLOCK // values.shape[1])
-    for start in range(0, len(values), step):
-        yield slice(start, start + step)

@@ -13,8 +13,9 @@ from recbole_painvrl.data.atomic import AtomicFormat
 from recbole_painvrl.data.feature_memory import blank_matrix
 from recbole_painvrl.data.features import Items, load_modalities
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.model.content import ContentFeatures, rotate
+from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.leading import LeadingDirections
+from recbole_painvrl.model.rotation import rotate
 
 
 def items(folder: Path) -> Items:

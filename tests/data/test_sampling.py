@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from recbole_painvrl.data.items_by_user import ItemsByUser
 from recbole_painvrl.data.sampling import UnknownItems, uniform_negatives
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import generator
@@ -27,7 +29,7 @@ def test_uniform_over_all_items_but_padding() -> None:
 def test_rejection_is_exact_and_uniform_over_the_rest() -> None:
     users = torch.tensor([1, 1, 1, 1, 2, 2, 4, 4, 4])
     items = torch.tensor([1, 2, 9, 2, 5, 10, 3, 4, 5])
-    sampler = UnknownItems(torch.unique(users * 11 + items), n_users=5, n_items=11)
+    sampler = UnknownItems(ItemsByUser(np.unique(users * 11 + items), n_users=5, n_items=11))
     for user, known in {1: {1, 2, 9}, 2: {5, 10}, 3: set(), 4: {3, 4, 5}}.items():
         drawn = sampler.draw(torch.full((400,), user), 50, generator(user, "test"))
         counts = torch.bincount(drawn.flatten(), minlength=11).double()
@@ -40,7 +42,7 @@ def test_rejection_agrees_with_a_plain_search_on_random_data() -> None:
     random = generator(0, "pairs")
     users = torch.randint(1, 50, (900,), generator=random)
     items = torch.randint(1, 30, (900,), generator=random)
-    sampler = UnknownItems(torch.unique(users * 40 + items), n_users=50, n_items=40)
+    sampler = UnknownItems(ItemsByUser(np.unique(users * 40 + items), n_users=50, n_items=40))
     rows = torch.randint(1, 50, (500,), generator=random)
     drawn = sampler.draw(rows, 20, random)
     known = set(zip(users.tolist(), items.tolist(), strict=True))
@@ -51,4 +53,13 @@ def test_rejection_agrees_with_a_plain_search_on_random_data() -> None:
 
 def test_a_user_who_knows_everything_is_refused() -> None:
     with pytest.raises(UserError, match="user 2 "):
-        UnknownItems(torch.tensor([9, 10, 11]), n_users=3, n_items=4)
+        UnknownItems(ItemsByUser(np.array([9, 10, 11]), n_users=3, n_items=4))
+
+
+def test_pairs_come_back_as_they_were_given() -> None:
+    keys = np.array([5, 7, 12, 19])
+    held = ItemsByUser(keys, n_users=5, n_items=5)
+    assert held.keys().tolist() == keys.tolist() and held.keys().dtype == np.int64
+    assert [one.tolist() for one in held[[1, 2, 3, 0]]] == [[0, 2], [2], [4], []]
+    places, items = held.pairs(np.array([3, 1]))
+    assert places.tolist() == [0, 1, 1] and items.tolist() == [4, 0, 2]

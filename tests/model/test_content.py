@@ -9,7 +9,9 @@ from scipy.sparse import csr_matrix
 
 from recbole_painvrl.data.features import Modality
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.model.content import ContentFeatures, rotate
+from recbole_painvrl.model import row_blocks
+from recbole_painvrl.model.content import ContentFeatures
+from recbole_painvrl.model.rotation import rotate
 
 
 def dense(name: str, values: np.ndarray, missing: list[int] | None = None) -> Modality:
@@ -56,6 +58,17 @@ def test_zca_is_whitening_turned_back(features: np.ndarray) -> None:
     assert np.linalg.norm(zca[1:] - centered) < np.linalg.norm(whitened[1:] - centered)
     cross = zca[1:].T @ centered
     assert np.allclose(cross, cross.T, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("rotation", ["pca", "whiten", "zca"])
+def test_large_tables_are_turned_block_by_block(
+    features: np.ndarray, monkeypatch: pytest.MonkeyPatch, rotation: str
+) -> None:
+    present = np.arange(50) % 9 > 0
+    whole = rotate(features, present, rotation)
+    monkeypatch.setattr(row_blocks, "NUMBERS_A_BLOCK", 7 * features.shape[1])
+    assert len(list(row_blocks.row_blocks(features))) == 8
+    np.testing.assert_allclose(rotate(features, present, rotation), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_similarity_features_are_unit_rows_masked_and_zero_without_content(features: np.ndarray) -> None:
