@@ -18,7 +18,7 @@ from recbole_painvrl.model.content import ContentFeatures, Taken
 from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
-from recbole_painvrl.model.touched import Touched
+from recbole_painvrl.model.touched import Gathered
 from recbole_painvrl.model.transfer import moved
 from recbole_painvrl.model.unit_rows import unit_rows
 from recbole_painvrl.randomness import fill_normal, generator
@@ -120,16 +120,16 @@ class FusionRecommender(MultimodalRecommender):
         """Returns the content part of every item's vector [I, k], or of the ``taken`` ones [M, k]."""
         return self.content.project(self.projection.weight, self.projection.bias, taken=taken)
 
-    def item_vectors(self, content: Tensor | None, items: Tensor | None = None) -> Tensor:
-        """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content; of ``items`` [M] if given.
+    def item_vectors(self, content: Tensor | None, touched: Gathered | None = None) -> Tensor:
+        """Returns ``[V_i ; content_i]`` [I, d + k], or ``V_i`` [I, d] without content; of the touched items if given.
 
         Beside its content an item without a training interaction has no id part, unless ``new_items`` is ``id``: what
         its id has learned came from negatives alone.
         """
-        own = self.item_embedding.weight if items is None else self.item_embedding(items)
+        own = self.item_embedding.weight if touched is None else touched.id_vectors
         if content is None:
             return own
-        warm = self.warm if items is None else self.warm[items]
+        warm = self.warm if touched is None else self.warm[touched.items]
         return torch.cat([own if self.new_items == "id" else own * warm[:, None], content], dim=1)
 
     def propagated(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +140,7 @@ class FusionRecommender(MultimodalRecommender):
         return both[: self.n_users], both[self.n_users :]
 
     def vectors(
-        self, content: Tensor | None, dropped: Tensor | None = None, touched: Touched | None = None
+        self, content: Tensor | None, dropped: Tensor | None = None, touched: Gathered | None = None
     ) -> tuple[Tensor, Tensor]:
         """Returns the user [U, d + k] and item [I, d + k] vectors before any scaling to cosines.
 
@@ -153,7 +153,7 @@ class FusionRecommender(MultimodalRecommender):
         if touched is None:
             users, items = self.propagated(self.user_embedding.weight, self.item_vectors(content))
         else:
-            users, items = self.user_embedding(touched.users), self.item_vectors(content, touched.items)
+            users, items = touched.user_vectors, self.item_vectors(content, touched)
         if dropped is None or content is None:
             return users, items
         alone = F.pad(content, (self.embedding_size, 0)) / (1 + self.n_layers)
@@ -161,7 +161,7 @@ class FusionRecommender(MultimodalRecommender):
         return users, torch.where(dropped[:, None], alone, items)
 
     def scoring_tables(
-        self, content: Tensor | None, dropped: Tensor | None = None, touched: Touched | None = None
+        self, content: Tensor | None, dropped: Tensor | None = None, touched: Gathered | None = None
     ) -> tuple[Tensor, Tensor]:
         """Returns the tables whose inner products are the scores: the vectors, or cosines over the temperature."""
         users, items = self.vectors(content, dropped, touched)
@@ -209,16 +209,18 @@ class FusionRecommender(MultimodalRecommender):
         content = self.item_content(taken=self.taken(touched)) if self.feature_size else None
         return self.ranking_loss(interaction, content, self.dropped_items(), touched)
 
-    def touched(self, interaction: Any) -> Touched | None:
+    def touched(self, interaction: Any) -> Gathered | None:
         """Returns what a step on this batch looks at if these items are few, or None if it needs all of them."""
-        return None if self.n_layers else self.objective.touched(interaction)
+        found = None if self.n_layers else self.objective.touched(interaction)
+        tables = self.user_embedding.weight, self.item_embedding.weight
+        return None if found is None else Gathered.from_tables(found, *tables)
 
-    def taken(self, touched: Touched | None) -> Taken | None:
+    def taken(self, touched: Gathered | None) -> Taken | None:
         """Returns the features of the touched items; None, which stands for all, if there are none to take."""
         return None if touched is None else self.content.taken(touched.items)
 
     def ranking_loss(
-        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Touched | None = None
+        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Gathered | None = None
     ) -> Tensor:
         """Returns the mean ranking loss of the batch for the given content parts [I, k], or [M, k] of touched items."""
         users, items = self.scoring_tables(content, dropped, touched)

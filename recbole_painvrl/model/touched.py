@@ -5,10 +5,11 @@ Letters: B batch, C candidates, M items and V users that the step touches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from recbole_painvrl.model.loss import RowsByUser
 from recbole_painvrl.model.transfer import moved
@@ -41,6 +42,31 @@ class Touched:
         places = (moved(torch.searchsorted(items, one), device) for one in (candidates, chosen))
         own = replace(rows, user=torch.arange(len(rows.user), device=device))
         return cls(rows.user, moved(items, device), own, *places)
+
+
+@dataclass(frozen=True)
+class Gathered(Touched):
+    """What a step touches with the rows of the tables: gathered once for all losses of the step.
+
+    Each gathering has a gradient as large as its table.
+
+    Attributes:
+        user_vectors: What the users' table holds for ``users`` [V, d].
+        id_vectors: What the items' table holds for ``items`` [M, d].
+    """
+
+    user_vectors: Tensor
+    id_vectors: Tensor
+
+    @classmethod
+    def from_tables(cls, touched: Touched, users: Tensor, items: Tensor) -> Gathered:
+        """Gathers them from the tables [U, d] and [I, d]."""
+        parts = {one.name: getattr(touched, one.name) for one in fields(touched)}
+        return cls(
+            **parts,
+            user_vectors=F.embedding(touched.users, users),
+            id_vectors=F.embedding(touched.items, items),
+        )
 
 
 def worthwhile(n_touched: int, n_items: int) -> bool:

@@ -92,6 +92,22 @@ def test_touched_items_give_the_loss_of_all(built: tuple[Any, Any], monkeypatch:
         torch.testing.assert_close(by_few[name], gradient, rtol=1e-4, atol=1e-7, msg=name)
 
 
+def test_tables_are_gathered_once_for_all_losses_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gathering has a gradient as large as its table."""
+    monkeypatch.setattr(objective, "worthwhile", lambda n_touched, n_items: True)
+    model, _, loader = build(tmp_path, "PaInvRL", n_negatives=6)
+    to_final(model)
+    found = model.train().calculate_loss(next(iter(loader)))
+    assert len(found) == 2
+    nodes, waiting = set(), [sum(found).grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in nodes:
+            nodes.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    assert sum("Embedding" in node.name() for node in nodes) == 2  # users and items
+
+
 def test_a_model_with_one_loss_draws_as_it_does_on_all_items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether items are gathered changes no draw, and so no result beyond rounding."""
     model, _, loader = build(tmp_path, "ERM", n_negatives=6)

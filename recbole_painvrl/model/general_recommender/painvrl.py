@@ -13,7 +13,7 @@ from recbole_painvrl.invariance import FrozenRecommender
 from recbole_painvrl.model.content import Taken, along
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.layers import BranchAttention
-from recbole_painvrl.model.touched import Touched
+from recbole_painvrl.model.touched import Gathered
 
 CONVERSIONS = ("attention", "mask")
 AXES = ("features", "learned")
@@ -86,7 +86,7 @@ class PaInvRL(FusionRecommender):
             return self.mask
         return self.mask + self.rho * (1 - self.mask)
 
-    def branches(self, touched: Touched | None = None) -> tuple[Tensor, Tensor]:
+    def branches(self, touched: Gathered | None = None) -> tuple[Tensor, Tensor]:
         """Returns the invariant and the variant share of every item's content part, both [I, k], attention included.
 
         Of the touched items alone [M, k], if there are any, whose candidates stand for all items in the attention.

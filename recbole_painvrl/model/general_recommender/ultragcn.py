@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.loss import item_graph_loss, item_item_graph
-from recbole_painvrl.model.touched import Touched
+from recbole_painvrl.model.touched import Gathered
 
 
 class UltraGCN(FusionRecommender):
@@ -33,12 +33,12 @@ class UltraGCN(FusionRecommender):
             self.register_buffer("neighbors", neighbors, persistent=False)
             self.register_buffer("omega", omega, persistent=False)
 
-    def touched(self, interaction: Any) -> Touched | None:
+    def touched(self, interaction: Any) -> Gathered | None:
         """Returns what a step looks at if these items are few; the item-item term looks at neighbors beside them."""
         return None if self.graph_weight else super().touched(interaction)
 
     def ranking_loss(
-        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Touched | None = None
+        self, interaction: Any, content: Tensor | None, dropped: Tensor | None, touched: Gathered | None = None
     ) -> Tensor:
         """Returns the constraint loss plus, where ``graph_weight`` is set, the item-item term."""
         if not self.graph_weight:
