@@ -4,8 +4,9 @@
 
 Each run is a process of its own; its peak is what the kernel reports when it ends (``ru_maxrss``). With
 ``--divide=10`` users, items and interactions are a tenth, to try it out. The allowance is what a process holds that
-has only imported the package, plus the feature matrices once in single precision, plus 2.5 times the parameters with
-Adam's two moments. Sessions are what is assigned to environments, unless ``--set`` says otherwise.
+has only imported what a run imports (torch's compiler among it, which every torch optimizer brings), plus the feature
+matrices once in single precision, plus 2.5 times the parameters with Adam's two moments. Sessions are what is assigned
+to environments, and items without interactions are ranked by their content, unless ``--set`` says otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from recbole_painvrl.simulate.scales import SCALES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, str(ROOT / "run_recbole_painvrl.py")]
-BASE = [sys.executable, "-c", "import recbole_painvrl.quick_start, recbole_painvrl.trainer.painvrl_trainer"]
+IMPORTS = "import recbole_painvrl.quick_start, recbole_painvrl.trainer.painvrl_trainer, torch._dynamo"
+BASE = [sys.executable, "-c", IMPORTS]
 # The kernel counts what a process was before it became another program: a large parent must not start it itself.
 LAUNCHER = """
 import resource, subprocess, sys
@@ -37,7 +39,7 @@ MOMENTS, ALLOWED, SINGLE = 3, 2.5, 4
 # A softmax over all items costs users x items; candidates shared by a step cost interactions x candidates / batch.
 # Both ends of the trade-off curve: each of its points is an evaluation of every set.
 COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 8192, "n_environments": 3, "n_rounds": 1,
-          "variant_weights": "[0,1]"}  # fmt: skip
+          "variant_weights": "[0,1]", "env_level": "session", "new_items": "content"}  # fmt: skip
 # All items for each of 500,000 users are 100,000,000,000 scores an evaluation.
 LARGEST = {"warmup_epochs": 1, "epochs": 2, "eval_args": "{mode: uni100}"}
 OTHERS = {"warmup_epochs": 2, "epochs": 4}
@@ -80,8 +82,8 @@ def row(scale: str, given: argparse.Namespace, base: int) -> list[str]:
         made = measured([*PROGRAM, "simulate", f"--scale={scale}", f"--data_path={given.folder}", *shape], log)
     output = given.folder / f"scale-{scale}.runs"
     shutil.rmtree(output, ignore_errors=True)
-    settings: dict[str, Any] = {**COMMON, "env_level": "session", **(LARGEST if scale == "10m" else OTHERS)}
-    settings["load_col"] = "{inter: [user_id, item_id, session_id, environment], item: [item_id]}"
+    settings: dict[str, Any] = {**COMMON, **(LARGEST if scale == "10m" else OTHERS)}
+    settings["load_col"] = "{inter: [user_id, item_id, session_id], item: [item_id]}"
     settings |= {"data_path": given.folder, "output_dir": output, "show_progress": False}
     settings |= given_keys(given)
     words = [f"--{key}={value}" for key, value in settings.items()]
@@ -112,13 +114,13 @@ def main() -> None:
     given.folder = given.folder.resolve()
     given.folder.mkdir(parents=True, exist_ok=True)
     base = measured(BASE, given.folder / "scale-base.log").peak
-    settings = " ".join(f"{key}={value}" for key, value in {**COMMON, "env_level": "session"}.items())
+    settings = " ".join(f"{key}={value}" for key, value in COMMON.items())
     size = f"1/{given.divide} of the users and items. " if given.divide > 1 else ""
     head = (
         f"# Paper-size data\n\n{size}PaInvRL with {settings} {' '.join(given.set)}; "
         f"{OTHERS['warmup_epochs']} epochs of warm-up and {OTHERS['epochs']} in all (10m: 1 and 2, and each "
         "positive ranks among 100 drawn candidates instead of all items). A process that has "
-        f"only imported the package holds {base / 1e6:,.0f} MB; allowed: that, the features once and 2.5 times the "
+        f"only imported what a run does holds {base / 1e6:,.0f} MB; allowed: that, the features once and 2.5 times the "
         "parameters with Adam's moments. Wall seconds on a machine with other work.\n\n"
     )
     rows = []
