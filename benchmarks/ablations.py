@@ -49,6 +49,8 @@ FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "erm_dropout": ("ERM with id dropout", {"model": "ERM", "id_dropout": 0.1}),
     "content": ("new items by their content", {"new_items": "content", "id_dropout": 0.1}),
     "erm_content": ("ERM, new items by their content", {"model": "ERM", "new_items": "content", "id_dropout": 0.1}),
+    "neighbors": ("new items by their neighbors", {"new_items": "neighbors"}),
+    "erm_neighbors": ("ERM, new items by their neighbors", {"model": "ERM", "new_items": "neighbors"}),
     "whiten": ("whitened features", {"feature_rotation": "whiten"}),
     "erm_whiten": ("ERM, whitened features", {"model": "ERM", "feature_rotation": "whiten"}),
 }
