@@ -40,8 +40,9 @@ MOMENTS, ALLOWED, SINGLE = 3, 2.5, 4
 # Both ends of the trade-off curve: each of its points is an evaluation of every set.
 COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 8192, "n_environments": 3, "n_rounds": 1,
           "variant_weights": "[0,1]", "env_level": "session", "new_items": "content"}  # fmt: skip
-# All items for each of 500,000 users are 100,000,000,000 scores an evaluation.
-LARGEST = {"warmup_epochs": 1, "epochs": 2, "eval_args": "{mode: uni100}"}
+# All items for each of 500,000 users are 100,000,000,000 scores an evaluation. A drawn candidate takes more memory than
+# one of all items, so that fewer of them are scored at once.
+LARGEST = {"warmup_epochs": 1, "epochs": 2, "eval_args": "{mode: uni100}", "eval_batch_size": 2**20}
 OTHERS = {"warmup_epochs": 2, "epochs": 4}
 HEADER = ("scale", "users", "items", "interactions", "features MB", "parameters MB", "data s", "run s",
           "peak making data MB", "peak MB", "allowed MB", "peak / allowed", "test NDCG@20")  # fmt: skip

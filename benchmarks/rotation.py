@@ -167,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, prints and writes the tables."""
     torch.set_num_threads(1)
     options = parse(arguments)
-    command = " ".join(["python benchmarks/rotation.py", *(sys.argv[1:] if arguments is None else arguments)])
+    runs = " --runs FOLDER" if options.runs else ""
+    keys = "".join(f" --set {pair}" for pair in options.set)
+    command = f"python benchmarks/rotation.py --seeds {options.seeds}{runs}{keys}"
     text = (
         f"# Axes of the mask\n\nMade by `{command}`. Given environments, mean ± deviation over {options.seeds} seeds.\n"
     )
