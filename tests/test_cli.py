@@ -17,6 +17,7 @@ import pytest
 from recbole_painvrl import cli, experiment
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.run_command import COMMANDS, configuration_keys
 from tests.inputs import Board, write_checkerboard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,7 +64,7 @@ def mistake(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     ],
 )
 def test_keys_are_read_with_and_without_equals_sign(words: list[str], keys: dict[str, str]) -> None:
-    assert cli.configuration_keys(words) == keys
+    assert configuration_keys(words) == keys
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,11 @@ def test_keys_are_read_with_and_without_equals_sign(words: list[str], keys: dict
 )
 def test_words_that_are_no_keys_are_refused(words: list[str], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        cli.configuration_keys(words)
+        configuration_keys(words)
+
+
+def test_every_command_has_a_name_that_mistakes_are_compared_with() -> None:
+    assert set(cli.COMMANDS) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("arguments", [["-m", "BPR", "-d", "board"], ["--model=BPR", "--dataset=board"]])

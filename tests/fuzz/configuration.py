@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from recbole_painvrl.cli import configuration_keys
 from recbole_painvrl.config import Config
 from recbole_painvrl.config_keys import known_keys, properties_folder, read_layer, read_yaml
+from recbole_painvrl.run_command import configuration_keys
 from tests.fuzz.damage import CELLS, damaged, odd, rarely
 from tests.fuzz.spaces import NUMBERS, VALUES
 from tests.fuzz.target import Target
