@@ -7,7 +7,7 @@ For each way to propose trials (``--algos``) all are trained to their own end an
 own that goes on where it stopped (``--tool=Hyperopt --algo=random`` or ``tpe``). A trial's course follows from its
 seed. So what ASHA would have stopped of the random ones need not be trained twice: Ray's scheduler, as ``--tool=Ray``
 uses it, is shown each trial's validations when they would have come, with so many trials at once, each at the CPU
-seconds that its own process had taken by then. The shipped defaults are a run with the same flags. No trial is tested.
+seconds that it had taken by then. The shipped defaults are a run with the same flags. No trial is tested.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Course:
 
     Attributes:
         number: The trial's number.
-        seconds: CPU seconds of its process at each validation, and last at its end.
+        seconds: CPU seconds since its start at each validation, and last at its end.
         scores: Best score so far at each validation.
     """
 
@@ -51,13 +52,25 @@ class Course:
     def read(cls, number: int, folder: Path, bigger: bool) -> Course:
         """Reads the records of a finished trial."""
         events = RunFolder(folder).records()
+        taken = since_start([event["cpu"] for event in events])
         seconds, scores = [], []
-        for event in events:
+        for event, second in zip(events, taken, strict=True):
             if event["event"] == "valid":
-                seconds.append(event["cpu"])
+                seconds.append(second)
                 former = scores[-1:] or [event["score"]]
                 scores.append(max(*former, event["score"]) if bigger else min(*former, event["score"]))
-        return cls(number, (*seconds, events[-1]["cpu"]), tuple(scores))
+        return cls(number, (*seconds, taken[-1]), tuple(scores))
+
+
+def since_start(cpu: Sequence[float]) -> list[float]:
+    """Returns the CPU seconds of each event since the first one, of processes that may have made other trials before.
+
+    A trial that was interrupted goes on in another process, whose own seconds begin at 0.
+    """
+    passed = [0.0]
+    for former, now in pairwise(cpu):
+        passed.append(passed[-1] + (now - former if now >= former else now))
+    return passed
 
 
 @dataclass(frozen=True)

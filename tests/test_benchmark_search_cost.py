@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.search_cost import Course, Outcome, line, replayed
+from benchmarks.search_cost import Course, Outcome, line, replayed, since_start
 from recbole_painvrl.report.records import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +39,10 @@ COURSES = [
     Course(1, (4.0, 8.0, 12.0, 13.0), (0.5, 0.6, 0.6)),
     Course(2, (1.0, 2.0, 3.0), (0.1, 0.7)),
 ]
+
+
+def test_seconds_count_from_the_start_and_go_on_in_another_process() -> None:
+    assert since_start([100.5, 101.0, 104.5, 0.25, 2.25]) == [0.0, 0.5, 4.0, 4.25, 6.25]
 
 
 def test_trials_are_shown_in_the_order_of_time() -> None:
@@ -74,7 +78,7 @@ def test_a_course_is_read_from_records(tmp_path: Path, monkeypatch: pytest.Monke
     for score in (0.3, 0.2, 0.4):
         folder.record("valid", score=score)
     folder.record("train", loss=1.0)
-    assert Course.read(7, tmp_path, True) == Course(7, (2.5, 3.0, 4.0, 9.0), (0.3, 0.3, 0.4))
+    assert Course.read(7, tmp_path, True) == Course(7, (1.5, 2.0, 3.0, 8.0), (0.3, 0.3, 0.4))
 
 
 ASKED = """
