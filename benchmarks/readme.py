@@ -35,7 +35,8 @@ def by_section(text: str) -> str:
 
     The columns are the sections' rows, each with its p in brackets.
     """
-    found, names = [], [""]
+    found: list[list[str]] = []
+    names: list[str] = []
     for title, (header, _, *rows) in sections(text):
         for place, (column, beside) in enumerate(pairwise(header)):
             if beside == "p":

@@ -166,7 +166,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--algos", default="random,tpe", help="comma-separated values of --algo")
     parser.add_argument("--seed", type=int, default=1)
     add_keys(parser, "trials")
-    parser.add_argument("--jobs", type=int, default=2, help="trials at once, in the search and in the replay")
+    parser.add_argument("--jobs", type=int, default=2, help="random trials at once, and all in the replay")
     parser.add_argument("--grace", type=int, default=Places.grace_period, help="--grace_period of --tool=Ray")
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
@@ -210,7 +210,9 @@ def main() -> None:
     keys = given_keys(given)
     rows = []
     for algo in given.algos.split(","):
-        rows += rows_of(made(search_of(given, keys, algo), given.jobs), given)
+        # what tpe proposes depends on which trials have ended by then: the same command has to propose the same
+        jobs = given.jobs if algo == "random" else 1
+        rows += rows_of(made(search_of(given, keys, algo), jobs), given)
     shipped = run({"model": given.model, "dataset": given.dataset, "seed": given.seed, "show_progress": False, **keys})
     rows.append(["shipped defaults", "", "", "", f"{shipped['best_valid_score']:.5f}", ""])
     head = (

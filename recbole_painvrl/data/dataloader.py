@@ -11,13 +11,12 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_painvrl.data.items_by_user import ItemsByUser, pair_keys
+from recbole_painvrl.data.items_by_user import ItemsByUser
 from recbole_painvrl.data.sampling import EverythingKnownError, UnknownItems, uniform_negatives
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import generator
@@ -73,8 +72,7 @@ class TrainLoader:
 
     def _unknown_items(self) -> UnknownItems:
         try:
-            keys = np.unique(pair_keys(self.dataset))
-            return UnknownItems(ItemsByUser(keys, self.dataset.user_num, self.dataset.item_num))
+            return UnknownItems(ItemsByUser.of([self.dataset]))
         except EverythingKnownError as error:
             user = self.dataset.field2id_token[self.dataset.uid_field][error.user]
             raise UserError(

@@ -20,7 +20,7 @@ from recbole.utils import InputType
 from torch import Tensor
 
 from recbole_painvrl.data.full_sort import KnownPairs
-from recbole_painvrl.data.items_by_user import ItemsByUser, pair_keys
+from recbole_painvrl.data.items_by_user import ItemsByUser
 from recbole_painvrl.data.sampling import EverythingKnownError, UnknownItems
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.randomness import derive_seed
@@ -47,8 +47,7 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
     def __init__(self, config: Any, dataset: Dataset, known: KnownPairs, name: str) -> None:
         self.logger = getLogger()
         self._set_neg_sample_args(config, dataset, InputType.POINTWISE, config[f"{known.phase}_neg_sample_args"])
-        own = np.unique(pair_keys(dataset))
-        self.positives = ItemsByUser(own, dataset.user_num, dataset.item_num)
+        self.positives = ItemsByUser.of([dataset])
         self.uid2items_num = np.diff(self.positives.starts)
         self.uid_list = np.flatnonzero(self.uid2items_num)
         self.sample_size = len(self.uid_list)

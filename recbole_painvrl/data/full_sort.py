@@ -32,9 +32,7 @@ class KnownPairs:
     """
 
     def __init__(self, parts: Sequence[Dataset], phase: str) -> None:
-        self.phase = phase
-        keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
-        self.items = ItemsByUser(keys, parts[0].user_num, parts[0].item_num)
+        self.phase, self.items = phase, ItemsByUser.of(parts)
 
     def beyond(self, part: Dataset, phase: str) -> KnownPairs:
         """Returns these pairs and those of ``part``, for an evaluation in ``phase``."""

@@ -5,6 +5,7 @@ Letters: U users, I items, n interactions, B users of a batch, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ class ItemsByUser:
         self.n_items = n_items
         self.starts = np.searchsorted(keys, np.arange(n_users + 1) * n_items)
         self.items = (keys % n_items).astype(np.int32)
+
+    @classmethod
+    def of(cls, parts: Sequence[Dataset]) -> ItemsByUser:
+        """Returns the items that users have in built parts of a data set."""
+        keys = np.unique(np.concatenate([pair_keys(part) for part in parts]))
+        return cls(keys, parts[0].user_num, parts[0].item_num)
 
     def __getitem__(self, users: Any) -> list[Tensor]:
         """Returns the items of each of ``users``."""

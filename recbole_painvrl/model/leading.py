@@ -10,7 +10,7 @@ import torch
 from scipy.linalg import eigh
 from torch import Tensor, nn
 
-from recbole_painvrl.model.row_blocks import row_blocks
+from recbole_painvrl.model.row_blocks import mean_row, row_blocks, second_moment
 
 REAL = 1e-6  # share of the largest variance from which on a direction is one
 
@@ -46,15 +46,8 @@ class LeadingDirections(nn.Module):
 
 def _whitened(values: np.ndarray, present: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns coordinates of unit variance [I, r] and axes [D, r], from moments summed over blocks of rows."""
-    count, width = max(int(present.sum()), 1), values.shape[1]
-    total, moment = np.zeros(width), np.zeros((width, width))
-    for rows in row_blocks(values):
-        total += values[rows][present[rows]].sum(axis=0, dtype=np.float64)
-    mean = (total / count).astype(np.float32)
-    for rows in row_blocks(values):
-        centered = values[rows][present[rows]] - mean
-        moment += centered.T @ centered
-    variance, axes = eigh(moment / count, subset_by_index=(max(width - most, 0), width - 1))
+    mean, width = mean_row(values, present).astype(np.float32), values.shape[1]
+    variance, axes = eigh(second_moment(values, present, mean), subset_by_index=(max(width - most, 0), width - 1))
     axes = (axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])).astype(np.float32)
     real = variance > REAL * max(variance[-1], 1e-30)
     scale = np.where(real, 1 / np.sqrt(np.where(real, variance, 1)), 0).astype(np.float32)

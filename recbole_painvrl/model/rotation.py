@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
-from recbole_painvrl.model.row_blocks import row_blocks
+from recbole_painvrl.model.row_blocks import mean_row, row_blocks, second_moment
 
 ROTATIONS = ("none", "pca", "whiten", "zca")
 
@@ -33,7 +33,7 @@ def rotate(values: np.ndarray, present: np.ndarray, rotation: str, most: int | N
     """
     if rotation == "none" or not present.any():
         return values.astype(np.float32, copy=False)
-    mean = sum(values[rows][present[rows]].sum(0, dtype=np.float64) for rows in row_blocks(values)) / present.sum()
+    mean = mean_row(values, present)
     variance, axes = _principal_axes(values, present, mean, most)
     real = variance > 1e-6 * max(variance[0], 1e-30)
     scale = 1.0 if rotation == "pca" else np.where(real, 1 / np.sqrt(np.where(real, variance, 1)), 0)
@@ -60,16 +60,11 @@ def _principal_axes(
 
     All of them, or the ``most`` leading ones; of wide features those alone are computed: seconds, not minutes.
     """
-    width, count = values.shape[1], present.sum()
-    if most is not None and width > 2 * most:
+    if most is not None and values.shape[1] > 2 * most:
         _, singular, axes = randomized_svd(values[present] - mean, most, random_state=0)
-        variance, axes = singular**2 / count, axes.T
+        variance, axes = singular**2 / present.sum(), axes.T
     else:
-        moment = np.zeros((width, width))
-        for rows in row_blocks(values):
-            centered = values[rows][present[rows]] - mean
-            moment += centered.T @ centered
-        variance, axes = np.linalg.eigh(moment / count)
+        variance, axes = np.linalg.eigh(second_moment(values, present, mean))
         variance, axes = variance[::-1][:most], axes[:, ::-1][:, :most]
     # axes have no sign of their own: the largest entry is made positive, so that every machine agrees
     return variance, axes * np.sign(axes[np.abs(axes).argmax(0), np.arange(axes.shape[1])])

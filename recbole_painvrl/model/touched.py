@@ -5,7 +5,7 @@ Letters: B batch, C candidates, M items and V users that the step touches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,12 +61,8 @@ class Gathered(Touched):
     @classmethod
     def from_tables(cls, touched: Touched, users: Tensor, items: Tensor) -> Gathered:
         """Gathers them from the tables [U, d] and [I, d]."""
-        parts = {one.name: getattr(touched, one.name) for one in fields(touched)}
-        return cls(
-            **parts,
-            user_vectors=F.embedding(touched.users, users),
-            id_vectors=F.embedding(touched.items, items),
-        )
+        user_vectors, id_vectors = F.embedding(touched.users, users), F.embedding(touched.items, items)
+        return cls(**vars(touched), user_vectors=user_vectors, id_vectors=id_vectors)
 
 
 def worthwhile(n_touched: int, n_items: int) -> bool:
