@@ -165,10 +165,13 @@ class Ranks:
         """Returns a loader of this process's block of the users; all blocks in a row are the order of one process."""
         if not self.splits(loader):
             return loader
-        users = rows_of(loader.sample_size, self.rank, self.size)
+        block = rows_of(loader.sample_size, self.rank, self.size)
+        users, cut = range(block.start, block.stop), isinstance(loader, DrawnCandidatesLoader)
         mine = copy.copy(loader)
         # torch's loaders refuse a new sampler, though nothing but this is needed of one
-        mine.__dict__["batch_sampler"] = BatchSampler(range(users.start, users.stop), loader.step, drop_last=False)
+        mine.__dict__["batch_sampler"] = (
+            loader.batches(users) if cut else BatchSampler(users, loader.step, drop_last=False)
+        )
         return mine
 
 

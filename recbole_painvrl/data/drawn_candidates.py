@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.dataloader import NegSampleEvalDataLoader
 from recbole.data.dataloader.general_dataloader import NegSampleDataLoader
 from recbole.data.dataset import Dataset
@@ -54,11 +55,22 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         self.unknown = _unknown_items(config, dataset, known)
         self.key = derive_seed(config["seed"], f"candidates-{name}")
         super(NegSampleDataLoader, self).__init__(config, dataset, known, shuffle=False)
+        # torch's loaders refuse a new sampler, though nothing but this is needed of one
+        self.__dict__["batch_sampler"] = self.batches(range(self.sample_size))
 
     def _init_batch_size_and_step(self) -> None:
-        """Sets as many users a batch as surely have no more candidates than ``eval_batch_size``, at least one."""
-        self.step = max(self.config["eval_batch_size"] // int(self.uid2items_num.max() * self.times), 1)
-        self.set_batch_size(self.step)
+        """Sets what RecBole asks for; :meth:`batches` says how many users are in each."""
+        self.step = 1
+        self.set_batch_size(self.config["eval_batch_size"])
+
+    def batches(self, users: range) -> list[range]:
+        """Cuts places in ``uid_list``, which follow each other, into batches.
+
+        Each has as many users as can be while they times the candidates of the one that has most, which is the size of
+        the batch's table, are at most ``eval_batch_size``; a user with more of them is alone.
+        """
+        chosen = self.uid_list[users.start : users.stop]
+        return runs(self.uid2items_num[chosen] * self.times, self.config["eval_batch_size"], users.start)
 
     def collate_fn(self, index: Sequence[int]) -> tuple[Interaction, Tensor, Tensor, Tensor]:
         """Returns a batch as RecBole does; each positive is followed by its negatives.
@@ -91,6 +103,24 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         counter.advance(first * steps)
         generator = np.random.Generator(counter)
         return torch.from_numpy(generator.random((count, steps * _ADVANCE))[:, : self.neg_sample_num])
+
+
+def runs(widths: NDArray[np.int64], area: int, start: int = 0) -> list[range]:
+    """Cuts rows into the longest runs whose length times greatest width is at most ``area``, and at least one row.
+
+    Args:
+        widths: Width of each row, at least 1, [n].
+        area: What a run may fill.
+        start: Number of the first row.
+    """
+    found, first = [], 0
+    most = max(area // int(widths.min()), 1) if len(widths) else 1
+    while first < len(widths):
+        filled = np.maximum.accumulate(widths[first : first + most]) * np.arange(1, most + 1)[: len(widths) - first]
+        last = first + max(int(np.searchsorted(filled, area, side="right")), 1)
+        found.append(range(start + first, start + last))
+        first = last
+    return found
 
 
 def _unknown_items(config: Any, dataset: Dataset, known: KnownPairs) -> UnknownItems:

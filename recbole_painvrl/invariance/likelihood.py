@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from recbole_painvrl.products import pair_products
+
 from .frozen import FrozenRecommender
 from .sampling import Interactions
 
@@ -43,7 +45,7 @@ def dots(of_users: Tensor, of_items: Tensor, interactions: Interactions) -> Tens
     """Product [n] of the vectors of each interaction's user and item."""
     block = max(1, BLOCK // of_items.shape[1])
     pairs = zip(interactions.users.split(block), interactions.items.split(block), strict=True)
-    return torch.cat([(of_users[users] * of_items[items]).sum(dim=1) for users, items in pairs])
+    return torch.cat([pair_products(of_users, of_items, users, items) for users, items in pairs])
 
 
 def _log_normalizer(frozen: FrozenRecommender, users: Tensor, projections: Tensor, candidates: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
 
+from recbole_painvrl.products import pair_products
+
 
 class MultimodalRecommender(GeneralRecommender):
     """A RecBole general recommender whose score of user u and item i is ``<users[u], items[i]>``.
@@ -80,4 +82,4 @@ class MultimodalRecommender(GeneralRecommender):
     def predict(self, interaction: Any) -> Tensor:
         """Returns the scores [B] of the batch's pairs."""
         users, items = self._scoring_tables()
-        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(dim=1)
+        return pair_products(users, items, interaction[self.USER_ID], interaction[self.ITEM_ID])

@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable
 
 from recbole_painvrl.model.loss.scores import matching_tables
 from recbole_painvrl.model.sparse import distinct_pairs, row_sums
-from recbole_painvrl.model.sparse_map import SparseMap, entry_products
+from recbole_painvrl.model.sparse_map import SparseMap
+from recbole_painvrl.products import entry_products
 
 
 class Edges(SparseMap):

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recbole_painvrl.model.sparse import csr, distinct_pairs, row_sums
+from recbole_painvrl.model.sparse import distinct_pairs, row_sums
+from recbole_painvrl.products import csr
 
 
 def normalized_adjacency(user: Tensor, item: Tensor, n_users: int, n_items: int) -> Tensor:

@@ -9,29 +9,10 @@ call.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn import functional
-
-
-@contextmanager
-def beta_warning_off() -> Iterator[None]:
-    """Silences torch's notices that CSR tensors are in beta and their indices unchecked, and nothing else."""
-    with warnings.catch_warnings():
-        for notice in ("Sparse CSR tensor support is in beta state", "Sparse invariant checks are implicitly disabled"):
-            warnings.filterwarnings("ignore", message=notice, category=UserWarning)
-        yield
-
-
-def csr(crow: Tensor, column: Tensor, value: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Returns the sparse CSR tensor [R, C] with row starts ``crow`` [R + 1], ``column`` [Z] and ``value`` [Z]."""
-    with beta_warning_off():
-        return torch.sparse_csr_tensor(crow, column, value, size=shape, check_invariants=False)
 
 
 def row_sums(crow: Tensor, column: Tensor, value: Tensor, table: Tensor) -> Tensor:

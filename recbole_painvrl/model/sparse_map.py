@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recbole_painvrl.model.sparse import beta_warning_off, csr, row_sums
+from recbole_painvrl.model.sparse import row_sums
+from recbole_painvrl.products import csr, entry_products
 
 
 class SparseMap(nn.Module):
@@ -94,15 +95,6 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_value = entry_products(crow, column, gradient, table)
         return of_table, of_value, None, None, None, None, None
-
-
-def entry_products(crow: Tensor, column: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Returns the inner products [Z] of the rows of ``left`` [R, d] and ``right`` [C, d] at the entries' places."""
-    if not column.numel():
-        return left.new_zeros(0)
-    pattern = csr(crow, column, left.new_zeros(column.numel()), (len(left), len(right)))
-    with beta_warning_off():
-        return torch.sparse.sampled_addmm(pattern, left, right.t(), beta=0.0).values()
 
 
 def _starts(sorted_or_not: Tensor, length: int) -> Tensor:

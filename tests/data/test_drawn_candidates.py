@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 
 from recbole_painvrl.config import Config
-from recbole_painvrl.data.drawn_candidates import DrawnCandidatesLoader
+from recbole_painvrl.data.drawn_candidates import DrawnCandidatesLoader, runs
 from recbole_painvrl.data.full_sort import pair_keys
 from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
 from recbole_painvrl.errors import UserError
@@ -76,8 +77,17 @@ def test_candidates_depend_on_the_seed_alone(data_path: Path) -> None:
 
 def test_batches_keep_to_their_size(data_path: Path) -> None:
     test = loaders(data_path)[2]
-    assert max(len(batch[0]) for batch in test) <= 200
+    areas = [int(torch.bincount(rows).max()) * (int(rows.max()) + 1) for _, rows, *_ in test]
+    assert max(areas) <= 200 and len(areas) == len(test)
     assert len(loaders(data_path, eval_batch_size=1)[2]) == test.sample_size
+
+
+def test_runs_are_the_longest_that_fit() -> None:
+    widths = np.array([2, 2, 3, 20, 1, 1, 1, 1, 1])
+    assert runs(widths, 9) == [range(3), range(3, 4), range(4, 9)]
+    assert runs(widths, 8, start=10) == [range(10, 12), range(12, 13), range(13, 14), range(14, 19)]
+    assert runs(widths, 1) == [range(place, place + 1) for place in range(9)]
+    assert runs(widths, 10**6) == [range(9)] and runs(widths[:0], 5) == []
 
 
 def test_negatives_are_uniform(data_path: Path) -> None:

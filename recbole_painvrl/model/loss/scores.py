@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from recbole_painvrl.model.sparse import beta_warning_off, csr, row_sums, transposed
+from recbole_painvrl.model.sparse import row_sums, transposed
+from recbole_painvrl.products import entry_products
 
 
 def matching_tables(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,12 +87,7 @@ def _scores(rows: Tensor, items: Tensor, item: Tensor, crow: Tensor, column: Ten
     """Returns the products [B, K] of ``rows`` [B, d] with the items ``item`` [B, K] of their row."""
     if item.shape[1] > len(items):  # all products are fewer, and torch takes no pattern with more entries than places
         return (rows @ items.t()).gather(1, item)
-    if not column.numel():
-        return rows.new_zeros(item.shape)
-    pattern = csr(crow, column, rows.new_zeros(column.numel()), (len(rows), len(items)))
-    with beta_warning_off():
-        scores = torch.sparse.sampled_addmm(pattern, rows, items.t(), beta=0.0)
-    return scores.values().view(item.shape)
+    return entry_products(crow, column, rows, items).view(item.shape)
 
 
 def _gathered(rows: Tensor, user: Tensor, n_users: int) -> Tensor:
