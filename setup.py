@@ -19,6 +19,7 @@ INSTALL_REQUIRES = [
     "scipy>=1.11.1",  # 1.17 is tested; dok_matrix._update is put back; 1.11.0 was withdrawn
     "scikit-learn>=1.3",  # clusters and encoders; a dependency of RecBole anyway
     "pyyaml>=6.0",  # likewise; the first with wheels for Python 3.11
+    "psutil>=5.9",  # whether the owner of a folder still works; a dependency of RecBole too
 ]
 EXTRAS_REQUIRE = {
     # RecBole pins ray<=2.6.3; that ray uses np.bool8 (gone in numpy 2), pkg_resources (gone in setuptools 82), and the

@@ -22,8 +22,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run_all
-from recbole_painvrl.files import atomic_file
 from recbole_painvrl.invariance import MaskSettings, SoftmaxLoss, generate_mask, learn_basis
 from recbole_painvrl.model.rotation import rotate
 from recbole_painvrl.simulate import RECIPES, Simulated, generate, simulate
@@ -117,7 +117,7 @@ def settings(recipe: str, option: str | None, seed: int, options: argparse.Names
     if not (place / name).exists():
         simulate(recipe, name, seed, place)
     common = {"dataset": name, "data_path": str(place), "output_dir": str(options.runs / "runs"), "seed": seed}
-    common |= {key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in options.set)}
+    common |= {key: yaml.safe_load(value) for key, value in given_keys(options).items()}
     return (
         common
         | {"use_gpu": False, "show_progress": False}
@@ -157,7 +157,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--runs", type=Path, help="folder for data and runs of the whole program")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key for all runs")
+    add_keys(parser)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--output", type=Path, default=REPOSITORY / "results" / "rotation.md", help="Markdown tables")
     return parser.parse_args(arguments)
@@ -175,9 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for recipe, title in DATA.items():
         text += f"\n## {recipe} ({title})\n\n{table(recipe, options)}"
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(options.output) as file:
-        file.write(text.encode())
+    write(options.output, text)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from recbole_painvrl.errors import UserError
 
 SETTLING_SECONDS = 10.0
@@ -124,10 +126,10 @@ def _named(owner: str) -> str:
 
 
 def _runs(process: int) -> bool:
+    """Whether a process of this machine still works; one that has ended and that no parent has asked for does not."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True

@@ -95,6 +95,13 @@ def test_missing_room_is_found_before_training(tmp_path: Path) -> None:
         RunFolder(tmp_path).check_space(2**60)
 
 
+def ended_child() -> int:
+    """Returns the number of a process that has ended and keeps its number, since its parent never asks how."""
+    child = os.posix_spawn(sys.executable, [sys.executable, "-S", "-c", ""], os.environ)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    return child
+
+
 def test_a_folder_below_a_file_cannot_be_claimed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="output_dir: cannot write to"):
@@ -107,9 +114,9 @@ def test_a_running_process_keeps_others_out(tmp_path: Path) -> None:
         RunFolder(tmp_path).claim()
 
 
-@pytest.mark.parametrize("owner", ["dead", "ourselves, before this number was given out again"])
+@pytest.mark.parametrize("owner", ["dead", "ended, unasked for", "ourselves, before this number was given out again"])
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path, owner: str) -> None:
-    process = dead_process() if owner == "dead" else os.getpid()
+    process = {"dead": dead_process, "ended, unasked for": ended_child}.get(owner, os.getpid)()
     (tmp_path / "lock").write_text(f"{process} {socket.gethostname()}\n")
     run = RunFolder(tmp_path)
     run.claim()
