@@ -27,18 +27,19 @@ def row_evidence(
         candidates: [N] items the normalizer is estimated from; exact if these are all items.
         likelihood: Whether the evidence is the log-likelihood of the item; else its score.
     """
+    # One environment after the other: the projected items of all of them are larger than most models, and so is what
+    # all interactions need in between.
     identity = dots(frozen.user_id, frozen.item_id, interactions)
-    # one environment after the other: the projected items of all of them are larger than most models
-    scores = torch.stack([dots(frozen.user_feature, frozen.features @ one.T, interactions) for one in projections])
-    scores += identity
+    scores = (dots(frozen.user_feature, frozen.features @ one.T, interactions).add(identity) for one in projections)
     if not likelihood:
-        return scores
+        return torch.stack(list(scores))
     users, user_of_row = torch.unique(interactions.users, return_inverse=True)
-    normalizer = _log_normalizer(frozen, users, projections, candidates)[:, user_of_row]
     drawn = torch.zeros(frozen.n_items + 1, dtype=torch.bool, device=candidates.device)
     drawn[candidates] = True
-    counted = drawn[interactions.items]
-    return scores - torch.where(counted, normalizer, torch.logaddexp(normalizer, scores))
+    others = ~drawn[interactions.items]
+    normalizers = (one[user_of_row] for one in _log_normalizer(frozen, users, projections, candidates))
+    evidence = zip(scores, normalizers, strict=True)
+    return torch.stack([own - torch.where(others, torch.logaddexp(rest, own), rest) for own, rest in evidence])
 
 
 def dots(of_users: Tensor, of_items: Tensor, interactions: Interactions) -> Tensor:

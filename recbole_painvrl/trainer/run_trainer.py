@@ -21,7 +21,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.collector import RunCollector
 from recbole_painvrl.evaluator.groupings import environments
 from recbole_painvrl.evaluator.groups import Grouping, group_values
-from recbole_painvrl.evaluator.per_user import PerUser, per_user_values
+from recbole_painvrl.evaluator.per_user import PerUser, RunEvaluator, per_user_values
 from recbole_painvrl.logs import tensorboard_below
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.signals import Ending
@@ -59,6 +59,7 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
         self.seconds_train = 0.0
         self.seconds_eval = 0.0
         self.eval_collector = RunCollector(config)
+        self.evaluator = RunEvaluator(config)
         self.saved_model_file = _unique(self.saved_model_file, config)
         self.further_valid: dict[str, Any] = {}
         self._loaders: dict[str, Any] = {}
