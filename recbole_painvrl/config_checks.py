@@ -115,7 +115,7 @@ MODEL_RULES: dict[str, tuple[str, Check]] = {
     "n_environments": _whole(2),
     **dict.fromkeys(("reg_weight", "projection_reg_weight", "negative_weight", "graph_weight"), _FROM_ZERO),
     **dict.fromkeys(("profile_weight", "new_item_profile_weight", "irm_weight", "mask_sigma"), _FROM_ZERO),
-    **dict.fromkeys(("init_std", "mask_lr", "env_gap"), _ABOVE_ZERO),
+    **dict.fromkeys(("init_std", "mask_lr", "env_gap", "new_item_length"), _ABOVE_ZERO),
     **dict.fromkeys(("modality_loss_weight", "ssl_weight"), _FROM_ZERO),
     "ssl_tau": _ABOVE_ZERO,
     "temperature": _optional(_ABOVE_ZERO),

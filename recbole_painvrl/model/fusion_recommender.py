@@ -34,7 +34,7 @@ class FusionRecommender(MultimodalRecommender):
     have made of it, which a loss on raw scores needs: zero would outrank the items it has pushed below. With
     ``new_items: content`` it is scored by its content alone, which ``id_dropout`` makes training practice: in each step
     that share of the items is scored by content alone. With ``new_items: neighbors`` it takes the mean vector of the
-    known items whose content is nearest.
+    known items whose content is nearest, ``new_item_length`` times as long as known items' vectors are on average.
 
     At inference ``profile_weight`` (``new_item_profile_weight`` for new items) times the cosine of the item's content
     and the mean content of the user's training items is added: what two items have in common by content alone, which
@@ -55,6 +55,7 @@ class FusionRecommender(MultimodalRecommender):
         self.n_layers = self._layers(config)
         self.new_items = one_of("new_items", config["new_items"], NEW_ITEMS)
         self.new_item_neighbors = NewItemNeighbors(int(config["new_item_neighbors"]))
+        self.new_item_length = float(config["new_item_length"])
         self.profile_weight = float(config["profile_weight"])
         self.new_item_profile_weight = float(config["new_item_profile_weight"])
         self.reg_weight = float(config["reg_weight"])
@@ -178,7 +179,7 @@ class FusionRecommender(MultimodalRecommender):
         similar = self.content.similarity_features(mask) if self.profiled else None
         if len(self.new) and self.new_items == "neighbors":
             neighbors = self.new_item_neighbors(self.content, mask, self.new, self.warm, similar)
-            items = items.index_copy(0, self.new, neighbor_vectors(*neighbors, items, self.warm))
+            items = items.index_copy(0, self.new, neighbor_vectors(*neighbors, items, self.warm, self.new_item_length))
         return (users, items) if similar is None else self._with_profiles(users, items, similar)
 
     @property

@@ -58,20 +58,22 @@ class NewItemNeighbors:
         return mask is kept if mask is None or kept is None else torch.equal(mask, kept)
 
 
-def neighbor_vectors(index: Tensor, weight: Tensor, table: Tensor, known: Tensor) -> Tensor:
+def neighbor_vectors(index: Tensor, weight: Tensor, table: Tensor, known: Tensor, length: float = 1.0) -> Tensor:
     """Returns for each new item the mean scoring vector [C, d] of the known items whose content is nearest.
 
-    Neighbors weigh by the positive part of the cosine of their features. The mean is scaled to the mean length of the
-    known items' vectors, since averaging shortens; an item without any similar one gets zeros.
+    Neighbors weigh by the positive part of the cosine of their features. Since averaging shortens, the mean is scaled
+    to a multiple of the known items' mean length, which decides how new items stand beside known ones, but not how
+    they stand to each other; an item without any similar one gets zeros.
 
     Args:
         index: neighbors of each new item [C, K].
         weight: their cosines [C, K].
         table: scoring vectors of all items [I, d].
         known: bool [I], the items to learn from.
+        length: of the new items' vectors, in mean lengths of the known items'.
     """
     mean = (table[index] * weight.clamp_min(0).unsqueeze(2)).sum(dim=1)
-    return F.normalize(mean, dim=1) * table[known].norm(dim=1).mean()
+    return F.normalize(mean, dim=1) * (length * table[known].norm(dim=1).mean())
 
 
 def rows_by_user(user: Tensor, n_users: int) -> tuple[Tensor, Tensor]:

@@ -184,7 +184,8 @@ def _with_neighbors(model: FusionRecommender, tables: dict[Name, Tensor], items:
     index, weight = model.new_item_neighbors(model.content, model.similarity_mask(), model.new, model.warm)
     weight = weight.clamp_min(0).unsqueeze(2)
     whole = (items[index] * weight).sum(dim=1)
-    scale = items[model.warm].norm(dim=1).mean() / whole.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
+    length = model.new_item_length * items[model.warm].norm(dim=1).mean()
+    scale = length / whole.norm(dim=1, keepdim=True).clamp_min(SMALLEST_NORM)
     return {
         name: table.index_copy(0, model.new, (table[index] * weight).sum(dim=1) * scale)
         for name, table in tables.items()

@@ -109,6 +109,18 @@ def test_neighbor_vectors_by_hand() -> None:
     neighbors = neighbor_graph(features, 2, rows=torch.tensor([4]), pool=known)
     found = neighbor_vectors(*neighbors, table, known)
     assert torch.allclose(found, F.normalize(torch.tensor([[1.0, 0.6]]), dim=1))
+    assert torch.allclose(neighbor_vectors(*neighbors, table, known, length=0.5), found / 2)
+
+
+@pytest.mark.parametrize("model", ["ERM", "PaInvRL"])
+def test_the_length_of_new_items_vectors_scales_their_scores_alone(tmp_path: Path, model: str) -> None:
+    keys = {"new_items": "neighbors", "new_item_neighbors": 5, "feature_size": 8}
+    (users, long), (_, short) = (
+        build(tmp_path, model, new_item_length=length, **keys)[0].eval().tables() for length in (1.0, 0.3)
+    )
+    changed = (long != short).any(dim=1)
+    assert changed.any() and not changed.all()
+    torch.testing.assert_close(users @ short[changed].T, 0.3 * users @ long[changed].T)
 
 
 def test_neighbors_are_sought_again_only_when_contents_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
