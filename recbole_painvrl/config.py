@@ -52,6 +52,8 @@ _PLACES = """
 _NOT_OF_DATA = frozenset(["data_path", "output_dir", "checkpoint_dir", "log_wandb", "wandb_project", "ip", "port"])
 _DERIVED_KEYS = PROCESS_KEYS.union(_DERIVED.split())
 _PLACE_KEYS = frozenset(_PLACES.split())
+# Keys younger than the records in results/records, at the value that changes nothing.
+_NEUTRAL = {"new_item_length": 1.0}
 KNOWLEDGE_GRAPH = (".kg", ".link")  # suffixes; RecBole's wheel has such files beside its ml-100k
 
 
@@ -264,10 +266,12 @@ def _data_folder(parent: Path, dataset: str) -> Path:
 def config_hash(config: Config) -> str:
     """Returns 8 hexadecimal digits that are equal if and only if the numbers of a run would be.
 
-    Keys that say where and how to run are left out; the data are represented by the names and sizes of their files, of
+    Keys that say where and how to run are left out, and so are keys that a later version has brought, at the value that
+    changes nothing: what an earlier version has finished is still found. The data are represented by the names and sizes of their files, of
     which those of a knowledge graph count for models that read them.
     """
-    settings = {key: value for key, value in config.plain().items() if key not in _PLACE_KEYS}
+    plain = config.plain().items()
+    settings = {key: value for key, value in plain if key not in _PLACE_KEYS and (key, value) not in _NEUTRAL.items()}
     folder, name = Path(config["data_path"]), config["dataset"]
     unread = () if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else KNOWLEDGE_GRAPH
     found = (path for path in folder.glob(f"{name}.*") if path.is_file() and path.suffix not in unread)

@@ -287,6 +287,16 @@ def test_hash_ignores_places_and_nothing_else(tmp_path: Path) -> None:
     assert len({same, *map(config_hash, others)}) == 5
 
 
+def test_a_younger_key_leaves_the_hash_as_it_was_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that has a key more finds the finished runs of one that had not."""
+    at_rest, changed = (Config("ERM", "ml-100k", config_dict={"new_item_length": length}) for length in (1.0, 0.5))
+    younger = config_hash(at_rest)
+    assert config_hash(changed) != younger
+    before = {key: value for key, value in at_rest.plain().items() if key != "new_item_length"}
+    monkeypatch.setattr(Config, "plain", lambda self: before)
+    assert config_hash(at_rest) == younger
+
+
 def test_hash_knows_the_data_by_their_files(tmp_path: Path) -> None:
     for parent in ("a", "b"):
         data_folder(tmp_path / parent, "d")
