@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from recbole.data.dataloader import NegSampleEvalDataLoader
 
 from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run
@@ -30,6 +31,7 @@ from benchmarks.speed_parts import Stage, best, feature_loading, problem_of, sto
 from benchmarks.step import CONTENDERS, Model, check_equality, rates
 from recbole_painvrl.model.allocator import keep_freed_memory
 
+DRAWN = {"eval_args": {"mode": "uni100"}}
 HEADER = ("what", "ours", "beside it", "seconds", "beside / ours", "goal", "reached")
 
 
@@ -89,6 +91,13 @@ def evaluation_lines(stage: Stage) -> Iterator[Line]:
     yield Line("full-sort evaluation", ours, "matrix product and top-k alone", product_and_top(stage), 1 / 2)
 
 
+def drawn_lines(stage: Stage) -> Iterator[Line]:
+    """Yields evaluation of the validation set on drawn candidates, beside RecBole's own."""
+    ours = best(lambda: stage.trainer.evaluate(stage.data.valid, load_best_model=False))
+    theirs = stock_evaluation(stage, NegSampleEvalDataLoader)
+    yield Line("evaluation, 100 drawn candidates", ours, "RecBole's trainer, loader and collector", theirs)
+
+
 def stage_lines(ultragcn: Stage, painvrl: Stage) -> Iterator[Line]:
     """Yields the method's two searches beside an epoch of UltraGCN."""
     train, rounds = painvrl.data.train.dataset, painvrl.trainer.rounds
@@ -134,8 +143,9 @@ def main(argv: list[str] | None = None) -> None:
     base |= given_keys(given)
     with tempfile.TemporaryDirectory() as folder:
         ultragcn, painvrl = (Stage.of(model, base, folder) for model in ("UltraGCN", "PaInvRL"))
+        drawn = Stage.of("UltraGCN", {**base, **DRAWN}, folder)
         lines = [*step_lines(problem_of(painvrl), given.rounds, given.seconds), *loading_lines(ultragcn, painvrl)]
-        lines += [*evaluation_lines(ultragcn), *stage_lines(ultragcn, painvrl)]
+        lines += [*evaluation_lines(ultragcn), *drawn_lines(drawn), *stage_lines(ultragcn, painvrl)]
     if given.training:
         lines.append(training_line(base))
     train = ultragcn.data.train.dataset

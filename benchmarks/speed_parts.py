@@ -81,14 +81,14 @@ def stock_loader(stage: Stage) -> TrainDataLoader:
     return TrainDataLoader(config, stage.data.train.dataset, sampler, shuffle=True)
 
 
-def stock_evaluation(stage: Stage) -> float:
+def stock_evaluation(stage: Stage, loader_class: type = FullSortEvalDataLoader) -> float:
     """Returns the CPU seconds of RecBole's own evaluation of the same model and users, with its default batch."""
     config = configure(config_dict={**stage.config.plain(), "eval_batch_size": STOCK_EVAL_BATCH})
     trainer = recbole.trainer.Trainer(config, stage.data.model)
     trainer.eval_collector = Collector(config)
     trainer.eval_collector.data_collect(stage.data.train)
     sampler = _sampler(stage).set_phase("valid")
-    loader = FullSortEvalDataLoader(config, stage.data.valid._dataset, sampler, shuffle=False)
+    loader = loader_class(config, stage.data.valid._dataset, sampler, shuffle=False)
     return best(lambda: trainer.evaluate(loader, load_best_model=False), 1)
 
 

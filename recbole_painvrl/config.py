@@ -267,8 +267,8 @@ def config_hash(config: Config) -> str:
     """Returns 8 hexadecimal digits that are equal if and only if the numbers of a run would be.
 
     Keys that say where and how to run are left out, and so are keys that a later version has brought, at the value that
-    changes nothing: what an earlier version has finished is still found. The data are represented by the names and sizes of their files, of
-    which those of a knowledge graph count for models that read them.
+    changes nothing: what an earlier version has finished is still found. The data are represented by the names and
+    sizes of their files, of which those of a knowledge graph count for models that read them.
     """
     plain = config.plain().items()
     settings = {key: value for key, value in plain if key not in _PLACE_KEYS and (key, value) not in _NEUTRAL.items()}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.speed import HEADER, Line, evaluation_lines, loading_lines, stage_lines
+from benchmarks.speed import HEADER, Line, drawn_lines, evaluation_lines, loading_lines, stage_lines
 from benchmarks.speed_parts import Stage, stock_loader
 
 DATA = Path(__file__).resolve().parent.parent / "dataset"
@@ -17,10 +17,13 @@ DATA = Path(__file__).resolve().parent.parent / "dataset"
 def test_every_stage_has_its_line(tmp_path: Path) -> None:
     settings = {"data_path": DATA, "dataset": "planted-small", "mask_steps": 2, "n_environments": 2}
     ultragcn, painvrl = (Stage.of(model, settings, str(tmp_path)) for model in ("UltraGCN", "PaInvRL"))
-    lines = [*loading_lines(ultragcn, painvrl), *evaluation_lines(ultragcn), *stage_lines(ultragcn, painvrl)]
+    drawn = Stage.of("UltraGCN", {**settings, "eval_args": {"mode": "uni10"}}, str(tmp_path))
+    lines = [*loading_lines(ultragcn, painvrl), *evaluation_lines(ultragcn), *drawn_lines(drawn)]
+    lines += stage_lines(ultragcn, painvrl)
     assert all(line.ours > 0 and len(line.cells) == len(HEADER) for line in lines)
     whats = [line.what for line in lines]
-    for what in ("an epoch's batches", "reading the features", "full-sort evaluation", "identification, 2", "mask, 2"):
+    stages = "an epoch's batches", "reading the features", "identification, 2", "mask, 2"
+    for what in (*stages, "full-sort evaluation", "evaluation, 100 drawn"):
         assert any(one.startswith(what) for one in whats), what
 
 
