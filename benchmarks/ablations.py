@@ -42,15 +42,16 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "loss+": ("normalized by loss and length", {"pareto_normalize": "loss+"}),
     "none": ("not normalized", {"pareto_normalize": "none"}),
 }
+NEIGHBORS = {"new_items": "neighbors", "new_item_length": 1.0}
 FURTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "groups": ("gates of 16 groups of columns a modality", {"mask_groups": 16}),
     "modality": ("one gate a modality", {"mask_groups": "modality"}),
     "dropout": ("with id dropout", {"id_dropout": 0.1}),
     "erm_dropout": ("ERM with id dropout", {"model": "ERM", "id_dropout": 0.1}),
-    "content": ("new items by their content", {"new_items": "content", "id_dropout": 0.1}),
-    "erm_content": ("ERM, new items by their content", {"model": "ERM", "new_items": "content", "id_dropout": 0.1}),
-    "neighbors": ("new items by their neighbors", {"new_items": "neighbors"}),
-    "erm_neighbors": ("ERM, new items by their neighbors", {"model": "ERM", "new_items": "neighbors"}),
+    "content": ("new items by their content", {"new_items": "content"}),
+    "erm_content": ("ERM, new items by their content", {"model": "ERM", "new_items": "content"}),
+    "neighbors": ("new items by their neighbors, as long as known ones", NEIGHBORS),
+    "erm_neighbors": ("ERM, new items by their neighbors, as long as known ones", {"model": "ERM", **NEIGHBORS}),
     "whiten": ("whitened features", {"feature_rotation": "whiten"}),
     "erm_whiten": ("ERM, whitened features", {"model": "ERM", "feature_rotation": "whiten"}),
 }

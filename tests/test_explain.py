@@ -92,11 +92,7 @@ def check_sum(one: SimpleNamespace) -> None:
 def test_parts_add_up_to_the_score(board: Board, stage: str, new_items: str) -> None:
     """With inner products and cosines, propagation and profiles or not, for new items and items without features."""
     graphs, temperatures = ({"backbone": "mf"}, {"backbone": "lightgcn", "n_layers": 2}), (None, 0.2)
-    far = {
-        "profile_weight": 1.0,
-        "new_item_neighbors": 20,
-        "new_item_length": 0.6,
-    }  # far enough for neighbors that are unlike
+    far = {"new_item_neighbors": 20, "new_item_length": 0.6, "profile_weight": 1.0}  # so far that some are unlike
     for graph, temperature in product(graphs, temperatures):
         one = made(board, stage, new_items=new_items, temperature=temperature, **graph, **far)
         for known, new in PROFILES:
