@@ -134,6 +134,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         self._note_plain_score()
         due = self.rounds_before(epoch_idx)
         if due:
+            self.optimizer.state.clear()  # it starts anew after the rounds, and is as large as two models
             self._run_rounds(due, train_data.dataset)
             self.model.begin_final()
             self.optimizer = self._build_optimizer()
