@@ -100,7 +100,7 @@ def feature_loading(stage: Stage, folder: Path) -> tuple[float, float]:
     seconds = []
     for columns in (["item_id", "features"], ["item_id"]):
         config = _stock_config(folder, columns)
-        seconds.append(best(lambda config=config: Dataset(config), 1))
+        seconds.append(best(lambda config=config: Dataset(config)))
     return max(ours, 1e-6), seconds[0] - seconds[1]
 
 
