@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from recbole.utils import set_color
+from torch.optim import Optimizer
 
 from recbole_painvrl import checkpoint
 from recbole_painvrl.checkpoint import random_states, set_random_states
@@ -30,6 +31,7 @@ class PaInvRLTrainer(MultimodalTrainer):
     """
 
     rounds_class: type[Rounds] = Rounds
+    optimizer: Optimizer
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
