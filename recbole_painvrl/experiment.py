@@ -30,6 +30,7 @@ from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.surroundings import peak_rss_mb, versions
+from recbole_painvrl.trainer.state import forget_optimizers
 from recbole_painvrl.utils import create_dataset, get_trainer
 
 # parameters, Adam's two moments, both kept models and the temporary copy of one of them
@@ -199,6 +200,8 @@ def train(
 def _run(config: Config, run: RunFolder, saved: bool, verbose: bool) -> dict[str, Any]:
     trained = train(config, run, saved, verbose)
     data, trainer = trained.data, trained.trainer
+    forget_optimizers(trainer)
+    return_freed_memory()
     loaders = {"test": data.test, **further_test_loaders(config, data.dataset, data.train, data.valid)}
     tested = _test(run, data, trainer, saved, trained.groupings, loaders)
     trainer.write_artifacts(run)

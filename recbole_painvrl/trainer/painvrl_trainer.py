@@ -221,7 +221,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         run.write_text("mask.csv", text.getvalue())
         dataset = self._loaders["train"].dataset
         columns = {
-            name: dataset.field2id_token[field][dataset.inter_feat[field].numpy()].astype(str)
+            name: dataset.field2id_token[field].astype(str)[dataset.inter_feat[field].numpy()]
             for name, field in (("user", dataset.uid_field), ("item", dataset.iid_field))
         }
         run.write_arrays("environments.npz", {**columns, "label": self.model.environment.cpu().numpy()})

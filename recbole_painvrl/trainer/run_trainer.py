@@ -23,6 +23,7 @@ from recbole_painvrl.evaluator.groupings import environments
 from recbole_painvrl.evaluator.groups import Grouping, group_values
 from recbole_painvrl.evaluator.per_user import PerUser, RunEvaluator, per_user_values
 from recbole_painvrl.logs import tensorboard_below
+from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.trainer.checkpoints import CheckpointMixin
@@ -272,6 +273,7 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
             self.ranks.wait()  # the first process has written the file by then
             file = model_file or self._best_file()
             load_model(self.model, checkpoint.load(file), self.device)
+            return_freed_memory()  # of a file that has three numbers for each of the model's
             self.logger.info(f"Loading model structure and parameters from {file}")
         self.eval_collector.ranks = self.ranks if self.ranks.splits(eval_data) else Ranks()
         mine = self.ranks.loader(eval_data)

@@ -67,6 +67,12 @@ def optimizer_states(trainer: Any) -> dict[str, Any]:
     }
 
 
+def forget_optimizers(trainer: Any) -> None:
+    """Frees what the optimizers keep of the gradients, twice the model for Adam, once nothing is trained any more."""
+    for optimizer in _optimizers(trainer).values():
+        optimizer.state.clear()
+
+
 def restore_optimizers(trainer: Any, state: dict[str, Any]) -> None:
     """Puts the result of :func:`optimizer_states` into the trainer's optimizers."""
     for name, stored in state["optimizers"].items():
