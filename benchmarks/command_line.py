@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from recbole_painvrl.files import atomic_file
+
 
 def add_keys(parser: argparse.ArgumentParser, whose: str = "runs") -> None:
     """Adds ``--set KEY=VALUE``, to be given as often as one likes."""
@@ -17,6 +19,7 @@ def given_keys(given: argparse.Namespace) -> dict[str, str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Writes a table, in a folder that is made if need be."""
+    """Writes a table at once or not at all, in a folder that is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with atomic_file(path) as file:
+        file.write(text.encode())

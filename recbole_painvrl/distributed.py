@@ -24,7 +24,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor, distributed
 from torch.utils.data import BatchSampler
 
-from recbole_painvrl.data.drawn_candidates import DrawnCandidatesLoader
+from recbole_painvrl.data.drawn_candidates import DrawnCandidatesLoader, cut
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.batch import Share, rows_of
 
@@ -166,12 +166,9 @@ class Ranks:
         if not self.splits(loader):
             return loader
         block = rows_of(loader.sample_size, self.rank, self.size)
-        users, cut = range(block.start, block.stop), isinstance(loader, DrawnCandidatesLoader)
+        users, drawn = range(block.start, block.stop), isinstance(loader, DrawnCandidatesLoader)
         mine = copy.copy(loader)
-        # torch's loaders refuse a new sampler, though nothing but this is needed of one
-        mine.__dict__["batch_sampler"] = (
-            loader.batches(users) if cut else BatchSampler(users, loader.step, drop_last=False)
-        )
+        cut(mine, loader.batches(users) if drawn else BatchSampler(users, loader.step, drop_last=False))
         return mine
 
 

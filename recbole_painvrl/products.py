@@ -51,7 +51,7 @@ def pair_products(left: Tensor, right: Tensor, left_row: Tensor, right_row: Tens
     """Returns the inner products [n] of the rows of two tables.
 
     A CPU reads each row of the right table where it lies, and each of the left one once for all pairs of it that follow
-    each other: 20 times as fast as gathering both rows of every pair. It records no gradient.
+    each other: 20 times as fast as gathering both rows of every pair.
 
     Args:
         left: A table [R, d], such as users.
@@ -64,9 +64,10 @@ def pair_products(left: Tensor, right: Tensor, left_row: Tensor, right_row: Tens
     """
     if left_row.device.type != "cpu" or right.dtype not in _KERNELS:
         return (left[left_row] * right[right_row]).sum(dim=1)
-    if len(right_row) and not 0 <= int(right_row.min()) <= int(right_row.max()) < len(right):
-        bounds = f"{int(right_row.min())}..{int(right_row.max())}"
-        raise IndexError(f"right rows must lie in 0..{len(right) - 1}, but there are {bounds}")
+    if len(right_row):
+        smallest, largest = (int(bound) for bound in right_row.aminmax())
+        if smallest < 0 or largest >= len(right):
+            raise IndexError(f"right rows must lie in 0..{len(right) - 1}, but there are {smallest}..{largest}")
     owner, lengths = torch.unique_consecutive(left_row, return_counts=True)
     rows = left[owner]
     if len(right_row) > len(owner) * len(right):  # all products are fewer, and a pattern has no place for so many

@@ -6,7 +6,7 @@ Letters: U users, I items, P positives of the part, N negatives a positive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from logging import getLogger
 from typing import Any
 
@@ -55,8 +55,7 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         self.unknown = _unknown_items(config, dataset, known)
         self.key = derive_seed(config["seed"], f"candidates-{name}")
         super(NegSampleDataLoader, self).__init__(config, dataset, known, shuffle=False)
-        # torch's loaders refuse a new sampler, though nothing but this is needed of one
-        self.__dict__["batch_sampler"] = self.batches(range(self.sample_size))
+        cut(self, self.batches(range(self.sample_size)))
 
     def _init_batch_size_and_step(self) -> None:
         """Sets what RecBole asks for; :meth:`batches` says how many users are in each."""
@@ -103,6 +102,12 @@ class DrawnCandidatesLoader(NegSampleEvalDataLoader):
         counter.advance(first * steps)
         generator = np.random.Generator(counter)
         return torch.from_numpy(generator.random((count, steps * _ADVANCE))[:, : self.neg_sample_num])
+
+
+def cut(loader: Any, batches: Iterable[Sequence[int]]) -> None:
+    """Has a loader of RecBole's make other batches, each of the places that ``batches`` says."""
+    # torch's loaders refuse a new sampler, though nothing but this is needed of one
+    loader.__dict__["batch_sampler"] = batches
 
 
 def runs(widths: NDArray[np.int64], area: int, start: int = 0) -> list[range]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from recbole.utils import set_color
-from torch.optim import Optimizer
 
 from recbole_painvrl import checkpoint
 from recbole_painvrl.checkpoint import random_states, set_random_states
@@ -18,6 +17,7 @@ from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
+from recbole_painvrl.trainer.state import forget_optimizers
 from recbole_painvrl.trainer.trade_off import choose_weight, trade_off
 
 
@@ -31,7 +31,6 @@ class PaInvRLTrainer(MultimodalTrainer):
     """
 
     rounds_class: type[Rounds] = Rounds
-    optimizer: Optimizer
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
@@ -136,7 +135,7 @@ class PaInvRLTrainer(MultimodalTrainer):
         self._note_plain_score()
         due = self.rounds_before(epoch_idx)
         if due:
-            self.optimizer.state.clear()  # it starts anew after the rounds, and is as large as two models
+            forget_optimizers(self)  # it starts anew after the rounds
             self._run_rounds(due, train_data.dataset)
             self.model.begin_final()
             self.optimizer = self._build_optimizer()

@@ -68,7 +68,7 @@ def optimizer_states(trainer: Any) -> dict[str, Any]:
 
 
 def forget_optimizers(trainer: Any) -> None:
-    """Frees what the optimizers keep of the gradients, twice the model for Adam, once nothing is trained any more."""
+    """Frees what the optimizers keep of the gradients, twice the model for Adam, where training ends or starts anew."""
     for optimizer in _optimizers(trainer).values():
         optimizer.state.clear()
 
