@@ -24,12 +24,17 @@ class MultimodalRecommender(GeneralRecommender):
     The loss of a batch has to be a mean over its rows, so that several processes can share it out; one that has other
     terms, or draws numbers for each row, computes these by :mod:`recbole_painvrl.model.batch`, or says
     ``loss_by_rows = False`` and is trained in one process only.
+
+    Attributes:
+        row_gradients: whether the optimizer takes a sparse gradient of the rows that a step touches, instead of one as
+            large as the table.
     """
 
     input_type = InputType.POINTWISE
     uses_modalities = True
     loss_by_rows = True
     fast_loader = True
+    row_gradients = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -67,10 +67,21 @@ class WordTable(nn.Module):
         self.register_buffer("offsets", torch.from_numpy(counts.indptr[:-1].astype(np.int64)), persistent=False)
         self.register_buffer("counts", torch.from_numpy(counts.data.astype(np.float32)), persistent=False)
 
-    def forward(self) -> Tensor:
-        """Returns the items' vectors [I, dimension], each of unit length or zero where an item has no word."""
-        bags = F.embedding_bag(self.words, self.weight, self.offsets, mode="sum", per_sample_weights=self.counts)
+    def forward(self, items: Tensor | None = None) -> Tensor:
+        """Returns the vectors of all items [I, dimension], or of some [M], of unit length or zero without any word."""
+        if items is not None and items.is_cuda:  # which would have to tell the host how many words these items have
+            return self()[items]
+        entries, offsets = (slice(None), self.offsets) if items is None else self._entries(items)
+        words, counts = self.words[entries], self.counts[entries]
+        bags = F.embedding_bag(words, self.weight, offsets, mode="sum", per_sample_weights=counts)
         return F.normalize(bags, dim=1)
+
+    def _entries(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns where the words of some items [M] are, one item after the other, and where each item's begin [M]."""
+        lengths = torch.diff(self.offsets, append=self.offsets.new_tensor([len(self.words)]))[items]
+        offsets = lengths.cumsum(0) - lengths
+        shifts = torch.repeat_interleave(self.offsets[items] - offsets, lengths)
+        return torch.arange(len(shifts), device=shifts.device) + shifts, offsets
 
 
 def _whitened(blocks: list[tuple[np.ndarray, np.ndarray | None]]) -> Tensor:
@@ -202,9 +213,8 @@ class ContentFeatures(nn.Module):
         found = F.linear(dense, weight, bias)  # where words stand there are zeros
         for number, block in enumerate(self.blocks):
             if block.name in self.tables:
-                vectors = self._words(number, block.name)
+                vectors = self._words(number, block.name, None if taken is None else taken.items)
                 vectors = vectors if learns else vectors.detach()
-                vectors = vectors if taken is None else vectors[taken.items]
                 found = found + vectors @ weight[:, block.start : block.stop].T
         return found
 
@@ -217,8 +227,8 @@ class ContentFeatures(nn.Module):
         ]
         return torch.cat(parts, dim=1)
 
-    def _words(self, number: int, name: str) -> Tensor:
-        vectors = self.tables[name]()
+    def _words(self, number: int, name: str, items: Tensor | None = None) -> Tensor:
+        vectors: Tensor = self.tables[name](items)
         return vectors @ self.axes[number] if self.turnable else vectors
 
     @torch.no_grad()

@@ -214,7 +214,7 @@ class FusionRecommender(MultimodalRecommender):
         """Returns what a step on this batch looks at if these items are few, or None if it needs all of them."""
         found = None if self.n_layers else self.objective.touched(interaction)
         tables = self.user_embedding.weight, self.item_embedding.weight
-        return None if found is None else Gathered.from_tables(found, *tables)
+        return None if found is None else Gathered.from_tables(found, *tables, sparse=self.row_gradients)
 
     def taken(self, touched: Gathered | None) -> Taken | None:
         """Returns the features of the touched items; None, which stands for all, if there are none to take."""

@@ -48,8 +48,6 @@ class Touched:
 class Gathered(Touched):
     """What a step touches with the rows of the tables: gathered once for all losses of the step.
 
-    Each gathering has a gradient as large as its table.
-
     Attributes:
         user_vectors: What the users' table holds for ``users`` [V, d].
         id_vectors: What the items' table holds for ``items`` [M, d].
@@ -59,9 +57,17 @@ class Gathered(Touched):
     id_vectors: Tensor
 
     @classmethod
-    def from_tables(cls, touched: Touched, users: Tensor, items: Tensor) -> Gathered:
-        """Gathers them from the tables [U, d] and [I, d]."""
-        user_vectors, id_vectors = F.embedding(touched.users, users), F.embedding(touched.items, items)
+    def from_tables(cls, touched: Touched, users: Tensor, items: Tensor, sparse: bool = False) -> Gathered:
+        """Gathers them from the tables [U, d] and [I, d].
+
+        Args:
+            touched: What to gather.
+            users: The users' table.
+            items: The items' table.
+            sparse: Whether the tables' gradients are to be sparse instead of as large as the tables.
+        """
+        user_vectors = F.embedding(touched.users, users, sparse=sparse)
+        id_vectors = F.embedding(touched.items, items, sparse=sparse)
         return cls(**vars(touched), user_vectors=user_vectors, id_vectors=id_vectors)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from recbole_painvrl.data.sampling import uniform_negatives
 from recbole_painvrl.invariance import Environments, Interactions
 from recbole_painvrl.randomness import generator
+from recbole_painvrl.trainer.row_adam import RowAdam
 
 MASK_PULL = 0.01  # weight of the mean of |W * m|
 BLOCK = 65_536  # interactions scored at a time
@@ -112,7 +113,7 @@ class EnvironmentModels:
         source = generator(settings.seed, f"environment model {self.number}")  # the same stream for all of them
         model.reset_parameters()
         model.train()
-        optimizer = torch.optim.Adam(model.parameter_groups(), lr=settings.learning_rate)
+        optimizer = RowAdam(model.parameter_groups(), lr=settings.learning_rate)
         for _ in range(settings.epochs):
             order = torch.randperm(len(members), generator=source).to(members.device)
             for rows in members[order].split(settings.batch_size):

@@ -7,6 +7,7 @@ from typing import Any
 import recbole.trainer
 import torch
 
+from recbole_painvrl.trainer.row_adam import RowAdam
 from recbole_painvrl.trainer.run_trainer import RunMixin
 from recbole_painvrl.trainer.steps import StepsMixin
 
@@ -21,7 +22,16 @@ class MultimodalTrainer(RunMixin, StepsMixin, recbole.trainer.Trainer):
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         if kwargs or self.learner.lower() != "adam":
             return super()._build_optimizer(**{"params": self.model.parameter_groups(), **kwargs})
-        return torch.optim.Adam(self.model.parameter_groups(), lr=float(self.learning_rate), fused=True)
+        self.model.row_gradients = self._takes_row_gradients()
+        return RowAdam(self.model.parameter_groups(), lr=float(self.learning_rate))
+
+    def _takes_row_gradients(self) -> bool:
+        """Returns whether a table's gradient may be that of the touched rows alone.
+
+        Processes add up whole ones, clipping and scaling look at them, and a GPU would launch each block by itself.
+        """
+        alone = self.ranks.size == 1 and self.device.type == "cpu"
+        return bool(alone and not self.clip_grad_norm and not self.config["enable_scaler"])
 
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Lets the model do what it has to do before each epoch."""
