@@ -16,6 +16,7 @@ from recbole_painvrl.compat import Collector
 from recbole_painvrl.compat.evaluation import PER_EVALUATION
 from recbole_painvrl.distributed import Ranks
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.evaluator.growing import GrowingTable
 from recbole_painvrl.evaluator.lists import Lists, places_of_positives
 
 
@@ -43,8 +44,7 @@ def hits_and_positives(recommended: Tensor, positive_u: Tensor, positive_i: Tens
 class RunCollector(Collector):
     """Collects what RecBole's collector does, and which user each row belongs to.
 
-    Top-k lists are kept as one tensor a batch and joined once: joining at every batch, as RecBole does, is quadratic
-    in the number of batches.
+    Joining top-k lists at every batch, as RecBole does, is quadratic in the number of batches.
 
     Attributes:
         ranks: The processes that share an evaluation out; each has the lists of all of them in the end.
@@ -57,7 +57,7 @@ class RunCollector(Collector):
         self._wanted = {key: needed.need(key) for key in ("rec.topk", "rec.items")}
         for key in self._wanted:
             setattr(self.register, key, False)  # these two are collected here, not by the classes above
-        self._batches: dict[str, list[Tensor]] = {}
+        self._tables: dict[str, GrowingTable] = {}
         self.latest = DataStruct()
         self.lists: Lists | None = None
         self._n_rows = 0
@@ -110,7 +110,7 @@ class RunCollector(Collector):
         return users
 
     def _add(self, key: str, value: Tensor) -> None:
-        self._batches.setdefault(key, []).append(value)
+        self._tables.setdefault(key, GrowingTable()).add(value)
 
     def get_data_struct(self) -> DataStruct:
         """Returns everything collected since the last call.
@@ -119,10 +119,10 @@ class RunCollector(Collector):
         of the evaluation is a top-k metric).
         """
         stock = super().get_data_struct()
-        joined = {key: torch.cat(batches) for key, batches in self._batches.items()}
+        joined = {key: table.rows for key, table in self._tables.items()}
         joined |= {key: stock.get(key) for key in PER_EVALUATION if key in stock}
         joined = side_by_side(self.ranks.gathered(joined))
-        self._batches, self._n_rows = {}, 0
+        self._tables, self._n_rows = {}, 0
         positives = joined.pop("positives", None)
         self.lists = None
         if positives is not None:
