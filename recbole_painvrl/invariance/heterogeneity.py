@@ -11,7 +11,7 @@ for neglected heterogeneity", 1984.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -19,16 +19,17 @@ import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .reference_choices import ReferenceChoices, pieces
+from .reference_choices import ReferenceChoices, pieces, runs
 from .sampling import Interactions, draw_candidates
 
-CELLS = 20_000_000  # numbers a table of scores may hold: 80 MB in single precision
+CELLS = 20_000_000  # scores of choices and columns that are looked at
 SIMULATED = 4  # choices that the recommender makes up for each real one
 LEAST = 1e-3  # excess below which a direction is none, whatever chance gives
 TOO_LARGE = (
     "the recommender's scores are too large to compare choices by; normalize the features, or set a larger reg_weight "
     "or a smaller learning_rate."
 )
+Part = tuple[Tensor, Tensor]  # numbers of some rows, long [m], and their scores [m, D]
 RIDGE = 0.1  # share of the mean information added to every column, so that idle columns cannot lead
 
 
@@ -89,11 +90,13 @@ def find_heterogeneity(
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     units = torch.unique(unit_of_row[rows], return_inverse=True)[1]
 
-    def centered(table: Tensor) -> Tensor:
-        return center(table, sample.users).mul_(variant)
+    scores, parts = model.scores(sample, SIMULATED, generator), whole_users(sample.users, units, projection.shape[1])
 
-    # map, and no generator expression: that would hold one table while the next is made
-    directions, excess, chance = _directions(map(centered, model.tables(sample, SIMULATED, generator)), units)
+    def table(number: int) -> Iterator[Part]:
+        for part in parts:
+            yield part, center(scores.of(number, part), sample.users[part]).mul_(variant)
+
+    directions, excess, chance = _directions(map(table, range(1 + SIMULATED)), units)
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
     along = center(model.along(interactions, directions), interactions.users)
@@ -125,11 +128,26 @@ def sampled_rows(unit_of_row: Tensor, most: int, generator: torch.Generator) -> 
     return kept[unit_of_row].nonzero().flatten()
 
 
-def _directions(tables: Iterable[Tensor], units: Tensor) -> tuple[Tensor, Tensor, float]:
+def whole_users(users: Tensor, units: Tensor, width: int) -> list[Tensor]:
+    """Cuts rows [n] into parts of whole users, long [m] each, whose tables of a width fill a block.
+
+    Units have to be whole as well; where one has rows of several users, all rows are one part.
+    """
+    order = torch.argsort(users, stable=True)
+    owner = users.new_empty(int(units.max()) + 1)
+    owner[units] = users
+    if not torch.equal(owner[units], users):
+        return [order]
+    counts = torch.unique_consecutive(users[order], return_counts=True)[1]
+    ends = [int(counts[:last].sum()) for _, last in runs(counts * width)]
+    return list(torch.tensor_split(order, ends[:-1]))
+
+
+def _directions(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[Tensor, Tensor, float]:
     """Directions [D, D] of excess, the excess [D] along each, and what chance gives, from real and made-up scores.
 
     Args:
-        tables: Scores [n, D] of the real choices, then of each set of made-up ones; one at a time is held.
+        tables: Scores of the real choices, then of each set of made-up ones, in parts of whole units.
         units: [n] unit of each row.
     """
     moments, expected = _moments(tables, units)
@@ -145,23 +163,31 @@ def _directions(tables: Iterable[Tensor], units: Tensor) -> tuple[Tensor, Tensor
     return (vectors.flip(1).T @ white) * units.shape[0] ** 0.5, values.flip(0), chance
 
 
-def _moments(tables: Iterable[Tensor], units: Tensor) -> tuple[list[Tensor], Tensor]:
+def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Tensor], Tensor]:
     """Second moments [D, D] of each table's sums over units, and the mean one of the rows of made-up choices."""
-    n_units, of_units = int(units.max()) + 1, []
-    of_rows = torch.zeros(())
+    of_units, of_rows = [], torch.zeros(())
     for number, table in enumerate(tables):
-        moment = _finite(table.T @ table)
-        of_units.append(moment if n_units == len(units) else _unit_moment(table, units, n_units))
-        del table  # before the next one is made
-        if number:
-            of_rows = moment.clone() if number == 1 else of_rows.add_(moment)
+        moment = torch.zeros(())
+        for rows, scores in table:
+            moment = _added(moment, _unit_sums(scores, units[rows]))
+            of_rows = _added(of_rows, scores) if number else of_rows
+        of_units.append(_finite(moment))
     return of_units, of_rows.div_(len(of_units) - 1)
 
 
-def _unit_moment(table: Tensor, units: Tensor, n_units: int) -> Tensor:
-    """Second moment [D, D] of the units' sums of the scores [n, D]."""
-    sums = table.new_zeros(n_units, table.shape[1]).index_add_(0, units, table)
-    return sums.T @ sums
+def _added(moment: Tensor, rows: Tensor) -> Tensor:
+    """Adds the second moment of rows [m, D] to a sum of such [D, D], in place once there is one."""
+    if not moment.dim():
+        moment = rows.new_zeros(rows.shape[1], rows.shape[1])
+    return moment.addmm_(rows.T, rows)
+
+
+def _unit_sums(scores: Tensor, units: Tensor) -> Tensor:
+    """Returns the sums over each unit of scores [m, D]; the scores themselves where every unit is a row."""
+    found, place = torch.unique(units, return_inverse=True)
+    if len(found) == len(units):
+        return scores
+    return scores.new_zeros(len(found), scores.shape[1]).index_add_(0, place, scores)
 
 
 def _finite(moments: Tensor) -> Tensor:

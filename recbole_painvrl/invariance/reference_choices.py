@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -38,7 +39,17 @@ class ReferenceChoices:
     ) -> Iterator[Tensor]:
         """Yields the scores [n, D] of the choices, then of ``made_up`` S times as many of the recommender's own.
 
-        Only the items are kept of what is made up: a table may be a large part of the memory.
+        Raises:
+            ValueError: Choices are to be made up, and there is no generator.
+        """
+        found = self.scores(choices, made_up, generator)
+        rows = torch.arange(len(choices), device=choices.users.device)
+        yield from (found.of(number, rows) for number in range(1 + made_up))
+
+    def scores(self, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None) -> ChoiceScores:
+        """Returns the scores of the choices and of ``made_up`` S times as many of the recommender's own.
+
+        Only the items are kept of what is made up: a table of scores [n, D] may be a large part of the memory.
 
         Raises:
             ValueError: Choices are to be made up, and there is no generator.
@@ -51,24 +62,14 @@ class ReferenceChoices:
             self.content.new_empty(len(users)),
         )
         drawn = torch.empty(made_up, len(choices), dtype=torch.long, device=place.device)
-        for first, last in _runs(len(self.judges) + made_up * counts):
+        for first, last in runs(len(self.judges) + made_up * counts):
             share, normalizer[first:last] = self._shares(users[first:last])
             mean[first:last] = share @ self.features
             rows = order[ends[first] - counts[first] : ends[last - 1]]
             drawn[:, rows] = self.judges[_draw(share, place[rows] - first, level[:, rows])]
         taste = self.frozen.user_feature[users] @ self.projection
-        own = self._own_share(choices, normalizer[place])
-        yield self._table(taste, mean, place, choices.items).mul_((1 - own)[:, None])
-        for items in drawn:
-            yield self._table(taste, mean, place, items)
-
-    def _table(self, taste: Tensor, mean: Tensor, place: Tensor, items: Tensor) -> Tensor:
-        """Returns ``taste * (x - mean)`` [n, D] of the rows ``place`` [n] of both tables and of ``items`` [n]."""
-        found = taste.new_empty(len(items), taste.shape[1])
-        for rows in pieces(found):
-            users = place[rows]
-            torch.mul(taste[users], self.frozen.features[items[rows]].sub_(mean[users]), out=found[rows])
-        return found
+        left = 1 - self._own_share(choices, normalizer[place])
+        return ChoiceScores(taste, mean, place, self.frozen.features, [choices.items, *drawn], left)
 
     def along(self, choices: Interactions, directions: Tensor) -> Tensor:
         """Returns the scores of the choices along ``directions`` [r, D], [n, r], without a row of D for each of them.
@@ -80,7 +81,7 @@ class ReferenceChoices:
         judged = torch.cat([self.features @ one.T for one in turned], dim=1)
         users, place = torch.unique(choices.users, return_inverse=True)
         means, normalizer = own.new_empty(len(users), len(turned)), self.content.new_empty(len(users))
-        for first, last in _runs(torch.full_like(users, len(self.judges) + judged.shape[1])):
+        for first, last in runs(torch.full_like(users, len(self.judges) + judged.shape[1])):
             share, normalizer[first:last] = self._shares(users[first:last])
             mean = (share @ judged).unflatten(1, (len(turned), -1))
             means[first:last] = (user_feature[users[first:last], None] * mean).sum(dim=2)
@@ -100,7 +101,36 @@ class ReferenceChoices:
         return torch.where(self.drawn[choices.items], 0.0, torch.sigmoid(scores - log_normalizer))
 
 
-def _runs(costs: Tensor) -> list[tuple[int, int]]:
+@dataclass(frozen=True)
+class ChoiceScores:
+    """Scores of choices by the columns' factors, made for as many rows at a time as one likes; V different users.
+
+    Attributes:
+        taste: What each user likes of each column [V, D].
+        mean: The columns' mean over the user's choice probabilities [V, D].
+        place: Place of each choice's user in both, long [n].
+        features: [I, D].
+        items: Items of the real choices, then of each set of made-up ones, long [n] each.
+        left: What a choice's own probability leaves, if the mean does not have it already [n]; of the real choices.
+    """
+
+    taste: Tensor
+    mean: Tensor
+    place: Tensor
+    features: Tensor
+    items: list[Tensor]
+    left: Tensor
+
+    def of(self, number: int, rows: Tensor) -> Tensor:
+        """Returns the scores of some rows [m] of one set, 0 for the real choices, [m, D]."""
+        found = self.taste.new_empty(len(rows), self.taste.shape[1])
+        for piece in pieces(found):
+            users, items = self.place[rows[piece]], self.items[number][rows[piece]]
+            torch.mul(self.taste[users], self.features[items].sub_(self.mean[users]), out=found[piece])
+        return found if number else found.mul_(self.left[rows, None])
+
+
+def runs(costs: Tensor) -> list[tuple[int, int]]:
     """Returns the bounds of consecutive runs of ``costs`` that add up to a block, and at most one entry more."""
     _, lengths = torch.unique_consecutive((costs.cumsum(0) - 1) // BLOCK, return_counts=True)
     ends = lengths.cumsum(0).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,9 @@ from recbole_painvrl.invariance.heterogeneity import (
     find_heterogeneity,
     sampled_rows,
     whitener,
+    whole_users,
 )
-from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels, _runs, pieces
+from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels, pieces, runs
 from recbole_painvrl.invariance.sampling import Interactions
 from tests.invariance.known import ITEMS, USERS, dense_scores, projection, tables
 
@@ -91,7 +93,7 @@ def test_columns_are_drawn_with_their_shares_and_never_outside() -> None:
     assert torch.equal(drawn, again)
 
 
-def test_users_are_taken_in_runs_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_are_taken_inruns_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference_choices, "BLOCK", 10)
     for costs, expected in (
         ([4, 4, 4, 4], [(0, 2), (2, 4)]),
@@ -101,7 +103,7 @@ def test_users_are_taken_in_runs_of_a_block(monkeypatch: pytest.MonkeyPatch) -> 
         ([10, 1, 9, 1], [(0, 1), (1, 3), (3, 4)]),
         ([1], [(0, 1)]),
     ):
-        assert _runs(torch.tensor(costs)) == expected, costs
+        assert runs(torch.tensor(costs)) == expected, costs
 
 
 def test_tables_are_taken_in_pieces_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +111,16 @@ def test_tables_are_taken_in_pieces_of_a_block(monkeypatch: pytest.MonkeyPatch) 
     assert [(one.start, one.stop) for one in pieces(torch.empty(7, 3))] == [(0, 3), (3, 6), (6, 9)]
     assert [(one.start, one.stop) for one in pieces(torch.empty(2, 30))] == [(0, 1), (1, 2)]
     assert pieces(torch.empty(0, 3)) == [] and len(pieces(torch.empty(5, 0))) == 1
+
+
+def test_parts_are_of_whole_users_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference_choices, "BLOCK", 12)
+    users = torch.tensor([7, 2, 7, 2, 5, 2, 7, 9])
+    units = torch.tensor([0, 1, 0, 2, 3, 2, 4, 5])
+    parts = [part.tolist() for part in whole_users(users, units, 3)]
+    assert parts == [[1, 3, 5, 4], [0, 2, 6, 7]]
+    shared = torch.tensor([0, 1, 0, 2, 3, 2, 1, 5])
+    assert [part.tolist() for part in whole_users(users, shared, 3)] == [[1, 3, 5, 4, 0, 2, 6, 7]]
 
 
 def test_no_numbers_are_drawn_for_no_choices() -> None:
@@ -174,7 +186,12 @@ def test_directions_are_the_eigenvectors_of_the_excess() -> None:
     draw = np.random.default_rng(0)
     numbers, units = draw.normal(size=(5, 12, 3)) * [1.0, 2.0, 0.5], np.repeat([0, 1, 2, 3], [2, 4, 3, 3])
     numbers[0] += 2 * draw.normal(size=(4, 1))[units] * [1.0, 0.0, 0.3]
-    directions, excess, chance = _directions(torch.tensor(numbers), torch.tensor(units))
+
+    def tables(parts: list[list[int]]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        return ([(torch.tensor(rows), torch.tensor(table[rows])) for rows in parts] for table in numbers)
+
+    every_row = torch.tensor(units)
+    directions, excess, chance = _directions(tables([list(range(12))]), every_row)
     information = np.mean([table.T @ table for table in numbers[1:]], axis=0)
     ridge = RIDGE * np.diag(information).mean()
     white = np.linalg.inv(np.linalg.cholesky(information + ridge * np.eye(3)))
@@ -192,7 +209,12 @@ def test_directions_are_the_eigenvectors_of_the_excess() -> None:
         others = [moments[other] for other in range(1, 5) if other != number]
         made_up.append(np.linalg.eigvalsh(moments[number] - np.mean(others, axis=0))[-1])
     assert chance == pytest.approx(max(made_up))
-    assert _directions(torch.zeros(5, 12, 3), torch.tensor(units))[2] == LEAST
+    for one, other in zip(
+        (directions, excess), _directions(tables([[0, 1, 6, 7, 8], [2, 3, 4, 5, 9, 10, 11]]), every_row), strict=False
+    ):
+        torch.testing.assert_close(one, other)
+    nothing = [[(torch.arange(12), torch.zeros(12, 3))]] * 5
+    assert _directions(nothing, every_row)[2] == LEAST
 
 
 def test_places_of_small_units_are_drawn_to_zero() -> None:
