@@ -18,6 +18,7 @@ from recbole_painvrl.model.content import ContentFeatures, Taken
 from recbole_painvrl.model.new_items import NewItemNeighbors, neighbor_vectors, rows_by_user, user_profiles
 from recbole_painvrl.model.objective import RankingObjective, check_loss
 from recbole_painvrl.model.propagation import normalized_adjacency, propagate
+from recbole_painvrl.model.spared import beside
 from recbole_painvrl.model.touched import Gathered
 from recbole_painvrl.model.transfer import moved
 from recbole_painvrl.model.unit_rows import unit_rows
@@ -131,7 +132,7 @@ class FusionRecommender(MultimodalRecommender):
         if content is None:
             return own
         warm = self.warm if touched is None else self.warm[touched.items]
-        return torch.cat([own if self.new_items == "id" else own * warm[:, None], content], dim=1)
+        return beside(own, None if self.new_items == "id" else warm, content)
 
     def propagated(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """Returns user [U, d] and item [I, d] vectors after the backbone's layers; unchanged where it has none."""

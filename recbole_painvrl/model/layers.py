@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+BLOCK_ROWS = 8192  # of items, whose representations are looked at together
+
 
 class BranchAttention(nn.Module):
     """How much of an item's content comes from its invariant and how much from its variant representation.
@@ -33,7 +35,13 @@ class BranchAttention(nn.Module):
             typical: Rows [C] that stand for all items in the mean, where the others were not chosen uniformly; None for
                 all rows.
         """
-        energy = (invariant.tanh() - variant.tanh()) @ self.query
+        energy = self._energy(invariant, variant)
         mean = (energy if typical is None else energy[typical]).mean()
         share = (energy - mean).sigmoid()[:, None]
         return share, 1 - share
+
+    def _energy(self, invariant: Tensor, variant: Tensor) -> Tensor:
+        """Returns the difference of the energies [I]; block by block where no gradient wants the blocks kept."""
+        size = max(len(invariant), 1) if torch.is_grad_enabled() else BLOCK_ROWS
+        blocks = zip(invariant.split(size), variant.split(size), strict=True)
+        return torch.cat([(one.tanh() - other.tanh()) @ self.query for one, other in blocks])

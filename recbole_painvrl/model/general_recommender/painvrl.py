@@ -13,6 +13,7 @@ from recbole_painvrl.invariance import FrozenRecommender
 from recbole_painvrl.model.content import Taken, along
 from recbole_painvrl.model.fusion_recommender import FusionRecommender
 from recbole_painvrl.model.layers import BranchAttention
+from recbole_painvrl.model.spared import added, scaled
 from recbole_painvrl.model.touched import Gathered
 
 CONVERSIONS = ("attention", "mask")
@@ -95,7 +96,7 @@ class PaInvRL(FusionRecommender):
         invariant = self.content.project(self.projection.weight * self.mask, self.projection.bias, learns, taken)
         variant = self.content.project(self.variant_projection.weight * (1 - self.mask), None, learns, taken)
         share, rest = self.attention(invariant, variant, None if touched is None else touched.candidates)
-        return 2 * share * invariant, 2 * rest * variant
+        return scaled(invariant, 2 * share), scaled(variant, 2 * rest)
 
     def item_content(self, taken: Taken | None = None, rho: float | None = None) -> Tensor:
         """Returns the content part of every item's vector [I, k] at ``rho`` (the model's own if None).
@@ -106,7 +107,7 @@ class PaInvRL(FusionRecommender):
             weight = self.projection.weight * self.mask
             return self.content.project(weight, self.projection.bias, not self.final, taken)
         invariant, variant = self.branches()
-        return invariant + (self.rho if rho is None else rho) * variant
+        return added(invariant, scaled(variant, self.rho if rho is None else rho))
 
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Returns the mean ranking loss; after the warm-up its invariant and its full share, already weighted."""
