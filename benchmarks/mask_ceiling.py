@@ -81,7 +81,7 @@ class Ranking:
         apart = torch.zeros(len(self.items), dtype=torch.bool)
         apart[new] = True
         known, rows = self.known[~apart[self.known]], self.comparable(mask)
-        near, index = (rows[new] @ rows[known].T).topk(NEAREST, dim=1)
+        near, index = (rows[new] @ rows[known].T).topk(min(NEAREST, len(known)), dim=1)
         share = torch.softmax(sharpness * near, dim=1)
         vectors = F.normalize((self.items[known][index] * share[:, :, None]).sum(dim=1), dim=1) * self.length
         found: Tensor = self.users[users] @ vectors.T

@@ -57,6 +57,7 @@ SHORTER = [  # the first that is in the command
     ("python -m benchmarks.ood", f"--seeds 1 {SETS}"),
     ("python -m benchmarks.ablations", f"--seeds 1 {SETS}"),
     ("python -m benchmarks.identification", "--seeds 1"),
+    ("python -m benchmarks.mask_ceiling", f"--seeds 1 --steps 2 {SETS}"),
     ("python benchmarks/step.py", "--rounds 1 --seconds 0.05 --output results/step.md"),
     ("python benchmarks/mask_speed.py", "--rounds 1 --shape 300 200 4000 --output results/mask_speed.md"),
     ("python -m benchmarks.speed", f"--rounds 1 --seconds 0.05 --no-training {SETS}"),

@@ -139,7 +139,7 @@ def whole_users(users: Tensor, units: Tensor, width: int) -> list[Tensor]:
     if not torch.equal(owner[units], users):
         return [order]
     counts = torch.unique_consecutive(users[order], return_counts=True)[1]
-    ends = [int(counts[:last].sum()) for _, last in runs(counts * width)]
+    ends = counts.cumsum(0)[[last - 1 for _, last in runs(counts * width)]].tolist()
     return list(torch.tensor_split(order, ends[:-1]))
 
 
