@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import random
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,8 +44,13 @@ def save(path: str | Path, state: Mapping[str, Any]) -> None:
         torch.save(packed, file)
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path, mapped: bool = False) -> dict[str, Any]:
     """Returns the state written by :func:`save`, tensors on the CPU.
+
+    Args:
+        path: The file.
+        mapped: Whether tensors stay in the file until they are looked at, for what copies some of them at once and
+            forgets the rest: a checkpoint has the optimizer's two numbers for each of the model's.
 
     Raises:
         UserError: The file is missing, damaged or not one of ours.
@@ -53,7 +59,10 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about foreign files, which are refused below
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            mapped = mapped and zipfile.is_zipfile(path)  # torch says of anything else what is wrong with it
+            if mapped:
+                _check_bytes(path)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such model file") from None
     except pickle.UnpicklingError:
@@ -69,6 +78,22 @@ def load(path: str | Path) -> dict[str, Any]:
         return {key: unpack(value) for key, value in state.items()}
     except (ValueError, *_ODD) as error:
         raise UserError(f"{path}: the model file is damaged ({type(error).__name__}: {_first_line(error)})") from error
+
+
+def _check_bytes(path: Path) -> None:
+    """Reads the file once, piece by piece, and compares its checksums, as torch does not when it maps a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: A part of it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise ValueError(str(error)) from error
+    if damaged:
+        raise ValueError(f"the checksum of {damaged} is another")
 
 
 def _first_line(error: Exception) -> str:

@@ -172,7 +172,7 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
     Raises:
         UserError: There is no model, or the file is not one of ours.
     """
-    state = checkpoint.load(find_model(model_file))
+    state = checkpoint.load(find_model(model_file), mapped=True)
     config = configure(config_dict=state["config"])
     with generators_kept():
         data = prepare(config)

@@ -103,12 +103,20 @@ def plain_pickle(path: Path) -> None:
     path.write_bytes(pickle.dumps({"x": Pickled()}))
 
 
-@pytest.mark.parametrize("write", [recbole_style, foreign, cut_off, text, empty, plain_pickle])
-def test_other_files_are_refused_in_one_line(tmp_path: Path, write) -> None:
+def altered(path: Path) -> None:
+    checkpoint.save(path, {"x": torch.arange(10000.0)})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("write", [recbole_style, foreign, cut_off, altered, text, empty, plain_pickle])
+def test_other_files_are_refused_in_one_line(tmp_path: Path, write, mapped: bool) -> None:
     path = tmp_path / "model.pth"
     write(path)
     with pytest.raises(UserError) as refusal:
-        checkpoint.load(path)
+        checkpoint.load(path, mapped)
     assert str(refusal.value).startswith(str(path))
     assert "\n" not in str(refusal.value)
 
@@ -119,9 +127,20 @@ def test_recboles_checkpoints_are_named_as_such(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "model.pth")
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_missing_file_is_named(tmp_path: Path, mapped: bool) -> None:
     with pytest.raises(UserError, match="there is no such model file"):
-        checkpoint.load(tmp_path / "none.pth")
+        checkpoint.load(tmp_path / "none.pth", mapped)
+
+
+def test_a_mapped_file_holds_the_same_and_may_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    checkpoint.save(path, {"x": torch.arange(5), "y": {"z": np.arange(3)}})
+    found = checkpoint.load(path, mapped=True)
+    found["x"][0] = 7  # a change of the copy in memory
+    checkpoint.save(path, {"x": torch.zeros(5), "y": 1})
+    assert found["x"].tolist() == [7, 1, 2, 3, 4] and found["y"]["z"].tolist() == [0, 1, 2]
+    assert checkpoint.load(path)["x"].tolist() == [0] * 5
 
 
 def draws() -> list[float]:

@@ -57,6 +57,7 @@ class PaInvRLTrainer(MultimodalTrainer):
 
     def _choose_weight(self, valid_data: Any) -> tuple[float, Any]:
         if self._keeps_last:
+            forget_optimizers(self)  # the last model's file has what they knew
             self.evaluate(valid_data)  # loads the best model
         rho = choose_weight(
             self,

@@ -272,8 +272,7 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
         if load_best_model and eval_data:
             self.ranks.wait()  # the first process has written the file by then
             file = model_file or self._best_file()
-            load_model(self.model, checkpoint.load(file), self.device)
-            return_freed_memory()  # of a file that has three numbers for each of the model's
+            load_model(self.model, checkpoint.load(file, mapped=True), self.device)
             self.logger.info(f"Loading model structure and parameters from {file}")
         self.eval_collector.ranks = self.ranks if self.ranks.splits(eval_data) else Ranks()
         mine = self.ranks.loader(eval_data)

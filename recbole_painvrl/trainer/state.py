@@ -35,7 +35,8 @@ def load_model(model: Any, state: dict[str, Any], device: torch.device) -> None:
         reason = " ".join(str(error).split())
         raise UserError(f"the stored model does not fit: is the data set still the same? {reason}") from error
     other = {
-        name: value.to(device) if torch.is_tensor(value) else value for name, value in state["other_parameter"].items()
+        name: value.to(device, copy=True) if torch.is_tensor(value) else value
+        for name, value in state["other_parameter"].items()
     }
     model.load_other_parameter(other)
 
