@@ -59,10 +59,10 @@ def load(path: str | Path, mapped: bool = False) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about foreign files, which are refused below
-            mapped = mapped and zipfile.is_zipfile(path)  # torch says of anything else what is wrong with it
-            if mapped:
+            archive = zipfile.is_zipfile(path)  # torch says of anything else what is wrong with it
+            if archive:
                 _check_bytes(path)
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and archive)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such model file") from None
     except pickle.UnpicklingError:
@@ -81,7 +81,7 @@ def load(path: str | Path, mapped: bool = False) -> dict[str, Any]:
 
 
 def _check_bytes(path: Path) -> None:
-    """Reads the file once, piece by piece, and compares its checksums, as torch does not when it maps a file.
+    """Reads the file once, piece by piece, and compares its checksums, as torch does not.
 
     Raises:
         OSError: The file cannot be read.

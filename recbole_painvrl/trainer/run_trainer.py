@@ -23,7 +23,6 @@ from recbole_painvrl.evaluator.groupings import environments
 from recbole_painvrl.evaluator.groups import Grouping, group_values
 from recbole_painvrl.evaluator.per_user import PerUser, RunEvaluator, per_user_values
 from recbole_painvrl.logs import tensorboard_below
-from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.trainer.checkpoints import CheckpointMixin
