@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,7 +33,8 @@ from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown, run
 from recbole_painvrl.data.preparation import further_test_loaders, further_validation_loaders
 from recbole_painvrl.quick_start import load_data_and_model
-from recbole_painvrl.report.significance import paired, paired_values, spread
+from recbole_painvrl.report.significance import averaged, p_text, spread
+from recbole_painvrl.trainer.controls import permuted_mask
 from recbole_painvrl.utils import get_trainer
 
 NEAREST = 50  # known items that a new one may learn from while a mask is learned
@@ -113,13 +115,6 @@ def quarters(known: Tensor, seed: int) -> Iterator[Tensor]:
         yield known[torch.randperm(len(known), generator=source)[: len(known) // 4]]
 
 
-def permuted(mask: Tensor, model: Any, seed: int) -> Tensor:
-    """Returns the mask with the columns of each modality in a random order."""
-    source = torch.Generator().manual_seed(seed)
-    parts = [mask[start:stop] for start, stop in model.content.ranges()]
-    return torch.cat([part[torch.randperm(len(part), generator=source)] for part in parts])
-
-
 @dataclass(frozen=True)
 class Judged:
     """Results of one mask: by set its mean, and each test user's value under his token."""
@@ -159,21 +154,20 @@ def of_seed(settings: dict[str, Any], steps: int) -> dict[str, tuple[Judged, Jud
     found: dict[str, tuple[Judged, Judged | None, Tensor | None]] = {"none": (of(None), None, None)}
     for name, group in groups.items():
         mask = ranking.learned(choices[name], group, steps, seed)
-        found[name] = of(mask), of(permuted(mask, model, seed)), mask
+        dealt = permuted_mask(mask, model.content.ranges(), torch.Generator().manual_seed(seed))
+        found[name] = of(mask), of(dealt), mask
         print(settings["dataset"], settings["ood_split"]["kind"], seed, name, found[name][0].means, flush=True)
     return found
 
 
 def by_user(judged: list[Judged]) -> dict[str, float]:
     """Returns each user's value averaged over the seeds in which he has one."""
-    users = sorted({user for one in judged for user in one.users})
-    return {user: mean(one.users[user] for one in judged if user in one.users) for user in users}
+    return averaged([(np.array(list(one.users)), np.array(list(one.users.values()))) for one in judged])
 
 
 def p_value(ours: list[Judged], theirs: list[Judged]) -> str:
     """Returns the p of the paired t-test over users."""
-    test = paired(*paired_values(by_user(ours), by_user(theirs)))
-    return "" if test is None or test.p_t is None else f"{test.p_t:.2g}"
+    return p_text(by_user(ours), by_user(theirs))
 
 
 def lines(data: str, split: str, seeds: list[dict[str, Any]]) -> list[list[str]]:

@@ -70,7 +70,7 @@ def load(path: str | Path, mapped: bool = False) -> dict[str, Any]:
             f"{path}: not a checkpoint of this package; it holds pickled objects (as RecBole's own checkpoints do), "
             "and these are not loaded because they may run code: train the model again with this package"
         ) from None
-    except (EOFError, OSError, RuntimeError, ValueError, *_ODD) as error:
+    except (EOFError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, *_ODD) as error:
         raise UserError(f"{path}: the model file cannot be read ({_first_line(error)}); it may be cut off") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this package (expected format '{FORMAT}')")
@@ -85,13 +85,11 @@ def _check_bytes(path: Path) -> None:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: A part of it is damaged.
+        BadZipFile: Its list of parts is damaged.
+        ValueError: A part of it is.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except zipfile.BadZipFile as error:
-        raise ValueError(str(error)) from error
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
     if damaged:
         raise ValueError(f"the checksum of {damaged} is another")
 

@@ -103,11 +103,14 @@ def user_means(folders: Iterable[str | Path], test_set: str, metric: str) -> dic
     """Returns each test user's value, averaged over the runs that have the user; None if a run did not record it."""
     found = [_recorded(Path(folder), test_set, metric) for folder in folders]
     known = [one for one in found if one is not None]
-    if not known or len(known) < len(found):
-        return None
-    names = np.concatenate([users.astype(str) for users, _ in known])
+    return averaged(known) if known and len(known) == len(found) else None
+
+
+def averaged(runs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> dict[str, float]:
+    """Returns each user's value, averaged over the runs, users [n] and values [n] each, that have the user."""
+    names = np.concatenate([users.astype(str) for users, _ in runs])
     users, places = np.unique(names, return_inverse=True)
-    sums = np.bincount(places, np.concatenate([values for _, values in known]), len(users))
+    sums = np.bincount(places, np.concatenate([values for _, values in runs]), len(users))
     return dict(zip(users.tolist(), (sums / np.bincount(places, minlength=len(users))).tolist(), strict=True))
 
 
@@ -144,5 +147,10 @@ def p_value(ours: Runs, theirs: Runs, test_set: str, metric: str) -> str:
     if ours is theirs:
         return ""
     left, right = (per_user(runs, test_set, metric) for runs in (ours, theirs))
-    found = paired(*paired_values(left, right))
+    return p_text(left, right)
+
+
+def p_text(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> str:
+    """Returns the p-value of the paired t-test over the users that both have, empty where there is none."""
+    found = paired(*paired_values(ours, theirs))
     return "" if found is None or found.p_t is None else f"{found.p_t:.2g}"
