@@ -19,7 +19,7 @@ from recbole_painvrl.files import atomic_file
 from recbole_painvrl.report.cells import COMPARISON, find
 from recbole_painvrl.report.content import Report
 from recbole_painvrl.report.leaderboard import Leaderboard
-from recbole_painvrl.report.page import safe, tests_table, value
+from recbole_painvrl.report.page import PRICES_NOTE, prices_table, safe, tests_table, value
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, select
 from recbole_painvrl.report.sheet import Sheet
@@ -120,6 +120,8 @@ def page(comparisons: list[Record], report: Report, first: bool) -> str:
             lines += [f"## {dataset}, {board.metric}", "", board_table(board, tuned), ""]
         if first:
             lines += [f"## {dataset}: {OURS} less its references", "", tests_table(boards[0], OURS), ""]
+            offers = prices_table(boards[0])
+            lines += [f"## {dataset}: the price list", "", PRICES_NOTE, "", offers, ""] if offers else []
         elif tuned:
             lines += [f"## {dataset}: what tuning chose", "", tuning_table(comparisons, dataset), ""]
     return "\n".join(lines).strip() + "\n"

@@ -11,9 +11,16 @@ from urllib.parse import quote
 from recbole_painvrl.report.content import ALL, Picture, Report
 from recbole_painvrl.report.leaderboard import TIED, TOP, UNTESTED, Entry, Leaderboard, Line
 from recbole_painvrl.report.pairs import USERS, Comparison
+from recbole_painvrl.report.prices import Price, entry, prices
 from recbole_painvrl.report.selection import Rule
 from recbole_painvrl.report.table import markdown_table
 
+PRICES = ("test set", "model", "rho", "test", "that set", "as good on test", "best of them", "its", "less it [95 %]")
+PRICES_NOTE = (
+    "What each rho of one trained model reaches, and what could be had instead: how many other models rank at least "
+    "as well on `test`, in the mean over seeds, the one of them that ranks best on the test set, and the difference "
+    "to it, paired by seed."
+)
 SIGNS = {TIED: " †", UNTESTED: " ‡"}
 LEGEND = (
     "Best test values are bold; † marks those that do not differ from the best significantly (two-sided paired t-test "
@@ -90,10 +97,26 @@ def _test_cells(one: Comparison) -> list[str]:
     return [*first, interval(one), "-" if one.result.d_z is None else f"{one.result.d_z:.3f}", *p_values]
 
 
-def interval(one: Comparison) -> str:
-    """Returns difference and confidence interval."""
-    digits = 5 if one.over == USERS else 4
+def interval(one: Comparison | Price) -> str:
+    """Returns difference and confidence interval; ``-`` where there is none."""
+    digits = 5 if isinstance(one, Comparison) and one.over == USERS else 4
+    if one.result is None:
+        return "-"
     return f"{one.result.difference:+.{digits}f} [{one.result.low:+.{digits}f}, {one.result.high:+.{digits}f}]"
+
+
+def prices_table(board: Leaderboard) -> str:
+    """Returns what each rho reaches as a Markdown table; empty where no model has several."""
+    rows = [[*map(safe, price_cells(one, board.metric))] for one in prices(board)]
+    return markdown_table([*PRICES, "p t", "Holm"], rows) if rows else ""
+
+
+def price_cells(one: Price, metric: str) -> list[str]:
+    """Returns the texts under :data:`PRICES`, p of the t-test and p corrected by Holm."""
+    rival = "none" if one.rival is None else one.rival.configuration.name
+    own = [one.test_set, one.model.configuration.name, f"{one.rho:g}", entry(one.iid).text, entry(one.ood).text]
+    theirs = [str(one.as_good), rival, entry(one.rival_values(metric)).text, interval(one)]
+    return [*own, *theirs, number(one.t.p), number(one.t.holm)]
 
 
 def number(p: float | None) -> str:
@@ -106,7 +129,8 @@ def page(report: Report) -> str:
     lines = ["# Report", "", *(line for text in preface(report) for line in (text, ""))]
     lines += [
         "All numbers: [summary.csv](summary.csv), [leaderboard.csv](leaderboard.csv) (all metrics), "
-        "[significance.csv](significance.csv) (all tests); the same as a page to sort: [index.html](index.html).",
+        "[significance.csv](significance.csv) (all tests), [prices.csv](prices.csv) (each rho); the same as a page to "
+        "sort: [index.html](index.html).",
         "",
     ]
     for dataset, boards in report.boards.items():
@@ -125,6 +149,9 @@ def _boards(report: Report, boards: Sequence[Leaderboard]) -> Iterator[str]:
         tests = tests_table(board, report.ours) if position == 0 else ""
         if tests:
             yield from (f"{safe(report.ours)} less its references, paired:", "", tests, "")
+        offers = prices_table(board) if position == 0 else ""
+        if offers:
+            yield from (PRICES_NOTE, "", offers, "")
 
 
 def _runs(report: Report, board: Leaderboard) -> Iterator[str]:

@@ -13,8 +13,19 @@ from pathlib import Path
 from recbole_painvrl.report.cells import Failure
 from recbole_painvrl.report.content import ALL, Picture, Report
 from recbole_painvrl.report.leaderboard import NO_ROLE, Entry, Leaderboard, Line
-from recbole_painvrl.report.page import LEGEND, SIGNS, interval, link, number, preface
+from recbole_painvrl.report.page import (
+    LEGEND,
+    PRICES,
+    PRICES_NOTE,
+    SIGNS,
+    interval,
+    link,
+    number,
+    preface,
+    price_cells,
+)
 from recbole_painvrl.report.pairs import Comparison
+from recbole_painvrl.report.prices import Price, entry, prices
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Choice
 from recbole_painvrl.report.web_document import cell, document, table
@@ -33,6 +44,7 @@ def web_page(report: Report) -> str:
         body += [f'<section id="d{number_}"><h2>{escape(dataset)}</h2>']
         body += [part for board in boards for part in _board(board, report)]
         body += _tests(boards[0])
+        body += _prices(boards[0])
         body += [_picture(one, folder) for one in report.pictures.get(dataset, [])]
         body.append("</section>")
     if report.pictures.get(ALL):
@@ -48,7 +60,7 @@ def _preface(report: Report) -> Iterator[str]:
             plain = escape(text.replace("**", "").replace("`", ""))
             yield f"<p>{plain}</p>" if report.rule.allowed else f'<p class="warning">{plain}</p>'
     yield f"<p>{escape(LEGEND)} Open a value for its seeds, run folders and configurations; a heading sorts.</p>"
-    files = ("report.md", "summary.csv", "leaderboard.csv", "significance.csv")
+    files = ("report.md", "summary.csv", "leaderboard.csv", "significance.csv", "prices.csv")
     links = ", ".join(f'<a href="{name}">{name}</a>' for name in files)
     yield f"<p>Files: {links}</p>"
 
@@ -74,6 +86,16 @@ def _tests(board: Leaderboard) -> list[str]:
     rows = [_test(one) for one in board.comparisons]
     caption = f"Paired tests on {board.dataset}, {board.metric}"
     return [f"<h3>{escape(caption)}</h3>", table([*TESTS, *P_VALUES], rows, caption, TEXTS)]
+
+
+def _prices(board: Leaderboard) -> list[str]:
+    found = prices(board)
+    if not found:
+        return []
+    caption = f"What each rho reaches on {board.dataset}, {board.metric}"
+    columns, rows = [*PRICES, "p t", "p t, Holm"], [_price(one, board.metric) for one in found]
+    note = escape(PRICES_NOTE.replace("`", ""))
+    return [f"<h3>{escape(caption)}</h3>", f"<p>{note}</p>", table(columns, rows, caption, ("model", "best of them"))]
 
 
 def _row(line: Line, folder: Path) -> str:
@@ -129,6 +151,16 @@ def _test(one: Comparison) -> str:
     cells.append(cell("-" if effect is None else f"{effect:.3f}", effect))
     cells += [cell(number(p), p) for each in (one.t, one.wilcoxon) for p in (each.p, each.holm, each.bh)]
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _price(one: Price, metric: str) -> str:
+    rival = "" if one.rival is None else one.rival.configuration.name
+    means = [entry(values).mean for values in (one.iid, one.ood, one.rival_values(metric))]
+    difference = None if one.result is None else one.result.difference
+    own = [one.test_set, one.model.configuration.name, one.rho, *means[:2]]
+    keys = [*own, one.as_good, rival, means[2], difference, one.t.p, one.t.holm]
+    found = zip(price_cells(one, metric), keys, strict=True)
+    return f"<tr>{''.join(cell(text, key, style='text' if isinstance(key, str) else '') for text, key in found)}</tr>"
 
 
 def _picture(one: Picture, folder: Path) -> str:

@@ -47,7 +47,7 @@ def test_every_picture_has_numbers_and_is_linked(written: Path) -> None:
     of_model = (*OF_ROUNDS, "training", "risk_path")
     names = {f"made_PaInvRL_{name}" for name in of_model} | {"made_ERM_training"}
     names |= {f"made_{name}" for name in ("trade_off", "shift", "groups_test", "differences")}
-    tables = {"summary", "leaderboard", "significance"}
+    tables = {"summary", "leaderboard", "significance", "prices"}
     assert {file.stem for file in written.glob("*.svg")} == names
     assert {file.stem for file in written.glob("*.csv")} == names | tables
     page = (written / "report.md").read_text()
