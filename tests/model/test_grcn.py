@@ -55,7 +55,7 @@ def test_tables_are_those_of_a_dense_computation(tmp_path: Path) -> None:
         {},
         {"n_routing": 0, "modalities": {"invariant": {"source": "npy"}}},
         {"rec_loss": "softmax", "n_negatives": 0, "n_layers": 1},
-        {"rec_loss": "ultragcn", "n_negatives": 10, "negative_weight": 10.0},
+        {"rec_loss": "ultragcn", "n_negatives": 10, "negative_weight": 10.0, "n_layers": 2},
     ],
 )
 def test_learns_the_checkerboard(tmp_path: Path, keys: dict) -> None:
