@@ -120,7 +120,7 @@ def page(comparisons: list[Record], report: Report, first: bool) -> str:
             lines += [f"## {dataset}, {board.metric}", "", board_table(board, tuned), ""]
         if first:
             lines += [f"## {dataset}: {OURS} less its references", "", tests_table(boards[0], OURS), ""]
-            offers = prices_table(boards[0])
+            offers = prices_table(report.prices[dataset][0], boards[0].metric)
             lines += [f"## {dataset}: the price list", "", PRICES_NOTE, "", offers, ""] if offers else []
         elif tuned:
             lines += [f"## {dataset}: what tuning chose", "", tuning_table(comparisons, dataset), ""]

@@ -16,7 +16,6 @@ from recbole_painvrl.report.page import page, table
 from recbole_painvrl.report.pairs import HEADER as TESTS_HEADER
 from recbole_painvrl.report.pictures.pareto import read_front
 from recbole_painvrl.report.prices import HEADER as PRICES_HEADER
-from recbole_painvrl.report.prices import prices
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, Selected, select
 from recbole_painvrl.report.sheet import Sheet
@@ -89,8 +88,10 @@ def _write(report: Report) -> None:
     sheet.table("leaderboard", HEADER, [row for board in boards for row in board.rows()])
     tests = [one.row(board.dataset, board.metric) for board in boards for one in board.comparisons]
     sheet.table("significance", TESTS_HEADER, tests)
-    offers = [one.row(board.dataset, board.metric) for board in boards for one in prices(board)]
-    sheet.table("prices", PRICES_HEADER, offers)
+    prices = [found for of_boards in report.prices.values() for found in of_boards]
+    offers = zip(boards, prices, strict=True)
+    rows = [one.row(board.dataset, board.metric) for board, found in offers for one in found]
+    sheet.table("prices", PRICES_HEADER, rows)
     for board in boards:
         sheet.text(f"{sheet.free_name(f'{board.dataset}_{board.metric}')}.tex", tabular(board, report.rule))
     sheet.text("report.md", page(report))

@@ -12,6 +12,7 @@ from recbole_painvrl.report.pictures import OF_DATA, OF_ROUNDS, risk_path, train
 from recbole_painvrl.report.pictures.differences import paired_differences
 from recbole_painvrl.report.pictures.groups import group_heat, grouped_sets
 from recbole_painvrl.report.pictures.ranks import critical_difference
+from recbole_painvrl.report.prices import Price, prices
 from recbole_painvrl.report.selection import Rule, Selected
 from recbole_painvrl.report.sheet import Absent, Drawing, Sheet
 
@@ -77,6 +78,11 @@ class Report:
     def boards(self) -> dict[str, list[Leaderboard]]:
         """The leaderboards of each data set, that of the metric shown first."""
         return {dataset: [*self._boards(dataset, chosen)] for dataset, chosen in self.by_dataset().items()}
+
+    @cached_property
+    def prices(self) -> dict[str, list[list[Price]]]:
+        """What each rho reaches, for each leaderboard of each data set."""
+        return {dataset: [*map(prices, boards)] for dataset, boards in self.boards.items()}
 
     @property
     def lost(self) -> list[Failure]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from recbole_painvrl.report.content import ALL, Picture, Report
 from recbole_painvrl.report.leaderboard import TIED, TOP, UNTESTED, Entry, Leaderboard, Line
 from recbole_painvrl.report.pairs import USERS, Comparison
-from recbole_painvrl.report.prices import Price, entry, prices
+from recbole_painvrl.report.prices import Price, entry
 from recbole_painvrl.report.selection import Rule
 from recbole_painvrl.report.table import markdown_table
 
@@ -105,9 +105,9 @@ def interval(one: Comparison | Price) -> str:
     return f"{one.result.difference:+.{digits}f} [{one.result.low:+.{digits}f}, {one.result.high:+.{digits}f}]"
 
 
-def prices_table(board: Leaderboard) -> str:
+def prices_table(found: Sequence[Price], metric: str) -> str:
     """Returns what each rho reaches as a Markdown table; empty where no model has several."""
-    rows = [[*map(safe, price_cells(one, board.metric))] for one in prices(board)]
+    rows = [[*map(safe, price_cells(one, metric))] for one in found]
     return markdown_table([*PRICES, "p t", "Holm"], rows) if rows else ""
 
 
@@ -134,7 +134,7 @@ def page(report: Report) -> str:
         "",
     ]
     for dataset, boards in report.boards.items():
-        lines += [f"## {safe(dataset)}", "", *_boards(report, boards), *_runs(report, boards[0])]
+        lines += [f"## {safe(dataset)}", "", *_boards(report, dataset), *_runs(report, boards[0])]
         lines += [line for one in report.pictures.get(dataset, []) for line in _picture(one)]
     if report.pictures.get(ALL):
         lines += [f"## {ALL.capitalize()}", "", *(line for one in report.pictures[ALL] for line in _picture(one))]
@@ -143,13 +143,13 @@ def page(report: Report) -> str:
     return "\n".join([*lines, "## Not drawn, left out, to know", "", *(f"- {note}" for note in notes), ""])
 
 
-def _boards(report: Report, boards: Sequence[Leaderboard]) -> Iterator[str]:
-    for position, board in enumerate(boards):
+def _boards(report: Report, dataset: str) -> Iterator[str]:
+    for position, (board, found) in enumerate(zip(report.boards[dataset], report.prices[dataset], strict=True)):
         yield from (f"Metric: {safe(board.metric)}.", "", table(board, report.rule), "")
         tests = tests_table(board, report.ours) if position == 0 else ""
         if tests:
             yield from (f"{safe(report.ours)} less its references, paired:", "", tests, "")
-        offers = prices_table(board) if position == 0 else ""
+        offers = prices_table(found, board.metric) if position == 0 else ""
         if offers:
             yield from (PRICES_NOTE, "", offers, "")
 

@@ -25,7 +25,7 @@ from recbole_painvrl.report.page import (
     price_cells,
 )
 from recbole_painvrl.report.pairs import Comparison
-from recbole_painvrl.report.prices import Price, entry, prices
+from recbole_painvrl.report.prices import Price, entry
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Choice
 from recbole_painvrl.report.web_document import cell, document, table
@@ -44,7 +44,7 @@ def web_page(report: Report) -> str:
         body += [f'<section id="d{number_}"><h2>{escape(dataset)}</h2>']
         body += [part for board in boards for part in _board(board, report)]
         body += _tests(boards[0])
-        body += _prices(boards[0])
+        body += _prices(boards[0], report.prices[dataset][0])
         body += [_picture(one, folder) for one in report.pictures.get(dataset, [])]
         body.append("</section>")
     if report.pictures.get(ALL):
@@ -88,8 +88,7 @@ def _tests(board: Leaderboard) -> list[str]:
     return [f"<h3>{escape(caption)}</h3>", table([*TESTS, *P_VALUES], rows, caption, TEXTS)]
 
 
-def _prices(board: Leaderboard) -> list[str]:
-    found = prices(board)
+def _prices(board: Leaderboard, found: Sequence[Price]) -> list[str]:
     if not found:
         return []
     caption = f"What each rho reaches on {board.dataset}, {board.metric}"

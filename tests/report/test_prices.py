@@ -72,12 +72,12 @@ def test_a_point_that_nothing_reaches_has_no_rival(tmp_path: Path) -> None:
     make_run(tmp_path, "Low", 1, rounds=0, result={"test_results": {"test": of(0.1), "test_ood": of(0.9)}})
     found = prices(board_of(tmp_path))
     assert [(one.as_good, one.rival, one.result) for one in found] == [(0, None, None)] * 3
-    assert "| 0 | none | - | - | - | - |" in prices_table(board_of(tmp_path))
+    assert "| 0 | none | - | - | - | - |" in prices_table(found, METRIC)
 
 
 def test_there_is_no_table_without_a_rho_or_without_another_distribution(tmp_path: Path, runs: Path) -> None:
     make_run(tmp_path / "plain", "ERM", 1, rounds=0)
-    assert prices_table(board_of(tmp_path / "plain")) == ""
+    assert prices_table(prices(board_of(tmp_path / "plain")), METRIC) == ""
     rows = [{"rho": rho, "valid": of(0.3), "test": of(0.3)} for rho in (0.0, 1.0)]
     result = {"test_results": {"test": of(0.3)}, "trade_off": rows}
     make_run(tmp_path / "inside", "PaInvRL", 1, result=result)
