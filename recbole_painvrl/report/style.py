@@ -5,6 +5,7 @@ Source of the colors: Okabe and Ito, "Color Universal Design" (2008).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ RC = {
     "lines.markersize": 5.0,
 }
 Points = Mapping[float, float]
+INSIDE = 5  # models that a legend names without hiding the points of others
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,26 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **g
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def legend_name(name: str) -> str:
+    """Returns a model's name and how its configuration differs, in lines short enough for a legend."""
+    return plain_text(textwrap.fill(name, 30))
+
+
+def legend_width(names: Sequence[str]) -> float:
+    """Returns the inches that ``models_legend`` takes beside the panels."""
+    longest = max((len(line) for name in names for line in legend_name(name).split("\n")), default=0)
+    return 0.7 + 0.07 * longest if len(names) > INSIDE else 0.0
+
+
+def models_legend(figure: Any, axes: Any) -> None:
+    """Names the models drawn on ``axes``: within them where they are few, beside the figure's panels where many."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > INSIDE:
+        figure.legend(handles, labels, loc="outside right upper")
+    else:
+        axes.legend(handles, labels, loc="best")
 
 
 def mean_line(runs: Sequence[Points]) -> dict[float, float]:

@@ -6,6 +6,7 @@ import csv
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,27 @@ def test_trade_off_has_each_model_at_each_rho(selected: dict[str, Selected]) -> 
         (0.5, 0.36, 0.26, 1),
         (1.0, 0.41, 0.21, 0),
     ]
+
+
+@pytest.mark.parametrize("name", ["trade_off", "shift"])
+def test_a_legend_of_many_models_hides_none_of_them(selected: dict[str, Selected], name: str) -> None:
+    erm, painvrl = selected["ERM"], selected["PaInvRL"]
+    differing = [
+        replace(erm, configuration=replace(erm.configuration, differs=f"learning_rate={place}, reg_weight=0.003"))
+        for place in range(8)
+    ]
+    with house_style():
+        few = OF_DATA[name]([erm, painvrl], METRIC).figure
+        many = OF_DATA[name]([*differing, painvrl], METRIC).figure
+        for figure in (few, many):
+            figure.draw_without_rendering()
+    assert not few.legends and few.axes[0].get_legend()
+    assert many.axes[0].get_legend() is None
+    (legend,) = many.legends
+    assert len({text.get_text() for text in legend.get_texts()}) == 9
+    around, panel, whole = legend.get_window_extent(), many.axes[0].get_window_extent(), many.bbox
+    assert not around.overlaps(panel) and around.x1 <= whole.x1 and around.y0 >= whole.y0
+    assert panel.width == pytest.approx(few.axes[0].get_window_extent().width, rel=0.15)
 
 
 def test_shift_is_read_at_the_chosen_rho(selected: dict[str, Selected]) -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import draw_runs, look, new_figure, seeds_note
+from recbole_painvrl.report.style import (
+    draw_runs,
+    legend_name,
+    legend_width,
+    look,
+    models_legend,
+    new_figure,
+    seeds_note,
+)
 
 SLIDING = re.compile(r"test_shift_(\d+)")
 
@@ -23,14 +31,14 @@ def shift_curve(selected: Sequence[Selected], metric: str) -> Drawing:
     gammas = _gammas(selected[0].configuration.runs[0].data_folder / "gammas.csv")
     known = all(name in gammas for name in sets)
     places = {name: gammas[name] if known else float(_number(name)) for name in sets}
-    figure, axes = new_figure(6.0, 3.8)
+    figure, axes = new_figure(6.0 + legend_width([one.configuration.name for one in selected]), 3.8)
     for position, one in enumerate(selected):
         lines = [_line(choice.row, places, metric) for choice in one.choices]
-        draw_runs(axes[0, 0], lines, look(position), one.configuration.model)
+        draw_runs(axes[0, 0], lines, look(position), legend_name(one.configuration.name))
     axes[0, 0].set(xlabel="gamma of the test set" if known else "number of the test set", ylabel=metric)
     if known and gammas[sets[0]] > gammas[sets[-1]]:
         axes[0, 0].invert_xaxis()
-    axes[0, 0].legend(loc="best")
+    models_legend(figure, axes[0, 0])
     rows: list[tuple[Cell, ...]] = [
         (one.configuration.name, choice.run.seed, name, gammas.get(name), choice.row[name].get(metric), choice.rho)
         for one in selected

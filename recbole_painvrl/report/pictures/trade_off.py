@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_painvrl.report.selection import Row, Selected, ood_sets
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import Look, look, new_figure
+from recbole_painvrl.report.style import Look, legend_name, legend_width, look, models_legend, new_figure
 
 PANELS = 4  # of test sets side by side
 Point = tuple[float, float]
@@ -20,14 +20,15 @@ def trade_off_curve(selected: Sequence[Selected], metric: str) -> Drawing:
     if not sets:
         raise Absent("there is no test set beside `test`")
     shown = sets[:PANELS]
-    figure, axes = new_figure(4.4 * len(shown) + 0.6, 4.2, 1, len(shown))
+    beside = legend_width([one.configuration.name for one in selected])
+    figure, axes = new_figure(4.4 * len(shown) + 0.6 + beside, 4.2, 1, len(shown))
     for name, panel in zip(shown, axes[0], strict=True):
         for position, one in enumerate(selected):
             _draw(panel, one, name, metric, look(position))
         panel.set(xlabel=f"{metric} on test (in distribution)", ylabel=f"{metric} on {name}")
         panel.margins(0.12)
         panel.grid(color="0.9", linewidth=0.6)
-    axes[0, 0].legend(loc="best")
+    models_legend(figure, axes[0, 0])
     left_out = f" Of {len(sets)} sets the first {PANELS}; the others are in the CSV." if len(sets) > PANELS else ""
     note = (
         "Up and to the right is better. A curve is one trained model from the smallest to the largest rho, thin lines "
@@ -68,14 +69,13 @@ def _draw(axes: Any, one: Selected, name: str, metric: str, how: Look) -> None:
     chosen = [point for choice in one.choices if (point := _point(choice.row, name, metric))]
     if not chosen:
         return
+    label = legend_name(one.configuration.name)
     if curves:
-        _draw_curves(axes, curves, one.configuration.model, how)
+        _draw_curves(axes, curves, label, how)
         axes.plot(*_middle(chosen), "o", markersize=13, fillstyle="none", color="black", markeredgewidth=1.4)
     else:
         axes.plot(*zip(*chosen, strict=True), how.marker, color=how.color, markersize=4, alpha=0.45)
-        axes.plot(
-            *_middle(chosen), how.marker, color=how.color, markersize=9, label=one.configuration.model, linestyle=""
-        )
+        axes.plot(*_middle(chosen), how.marker, color=how.color, markersize=9, label=label, linestyle="")
 
 
 def _draw_curves(axes: Any, curves: Sequence[Mapping[float, Point]], label: str, how: Look) -> None:
