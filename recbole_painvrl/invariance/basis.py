@@ -26,7 +26,7 @@ from torch import Tensor
 from .frozen import FrozenRecommender
 from .losses import EnvironmentBatch, PairLoss
 from .penalty import row_terms
-from .sampling import Interactions, draw_candidates
+from .sampling import Interactions
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,7 @@ def moments(
         generator: Source of the candidates.
         settings: Candidates, chunk and ridge.
     """
-    device = frozen.features.device
-    candidates = draw_candidates(frozen.n_items, settings.n_candidates, generator, device)
+    candidates = frozen.draw_rivals(settings.n_candidates, generator)
     isotropic, root = _isotropic(frozen.user_feature)
     gradients, noises = [], []
     for label in torch.unique(labels):

@@ -11,7 +11,7 @@ from torch import Tensor
 from .frozen import FrozenRecommender
 from .heterogeneity import CELLS, sampled_rows, whitener
 from .reference_choices import ReferenceChoices
-from .sampling import Interactions, draw_candidates
+from .sampling import Interactions
 
 PERMUTATIONS = 20
 Z_SCORE = 3.0  # permuted labels get this far less than once in a hundred partitions
@@ -71,7 +71,7 @@ def permuted_control(
     units = torch.unique(units, return_inverse=True)[1]
     rows = sampled_rows(units, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
-    judges = draw_candidates(frozen.n_items, n_reference, generator, labels.device)
+    judges = frozen.draw_rivals(n_reference, generator)
     scores = next(ReferenceChoices(frozen.folded(), projection, judges).tables(sample))
     white = whitener(scores.T @ scores)
     _, units = torch.unique(units[rows], return_inverse=True)

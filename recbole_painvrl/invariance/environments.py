@@ -26,7 +26,7 @@ from .likelihood import row_evidence
 from .losses import SoftmaxLoss
 from .partition import clusters, slices
 from .penalty import environment_terms
-from .sampling import EnvironmentSampler, Interactions, draw_candidates
+from .sampling import EnvironmentSampler, Interactions
 
 ASSIGNMENTS = ("likelihood", "logit")
 METHODS = ("spectral", "clustering")
@@ -228,7 +228,7 @@ class _Search:
         decay = 2 * settings.ridge / family.parameters[0].numel()
         for _ in range(settings.fit_steps):
             candidates = self._draw(settings.n_candidates)
-            loss = SoftmaxLoss(self.frozen.n_items / candidates.shape[0])
+            loss = SoftmaxLoss(self.frozen.n_rivals / candidates.shape[0])
             projections = family.projections()
             batch = sampler.batch(self.interactions, candidates, projections.dtype)
             gradients = environment_terms(self.frozen, batch, projections, loss).gradients
@@ -252,7 +252,10 @@ class _Search:
         return {"moved": moved, "objective": objective, "sizes": sizes, "reseeded": reseeded}
 
     def _reseed(self) -> int:
-        """Gives each environment that is too small a random part of the largest one and its projection."""
+        """Gives each environment that is too small a random part of the largest one and its projection.
+
+        A largest one of too few units for that gives none; then only environments without any unit get one.
+        """
         settings = self.settings
         least = settings.min_share if settings.min_share is not None else 0.1 / settings.n_environments
         sizes = torch.bincount(self.rows, minlength=settings.n_environments)
@@ -260,14 +263,27 @@ class _Search:
         largest = sizes.argmax()
         members = (self.labels == largest).nonzero().flatten()
         part = members.shape[0] // (small.shape[0] + 1)
+        if not part:
+            return self._fill((sizes == 0).nonzero().flatten())
         chosen = members[self._permutation(members.shape[0])][: part * small.shape[0]]
         self.labels[chosen] = small.repeat_interleave(part)
         self.family.parameters[small] = self.family.parameters[largest].clone()
         return small.shape[0]
 
+    def _fill(self, empty: Tensor) -> int:
+        """Gives each environment without a unit one of those that have most of them, and its projection."""
+        order = self._permutation(self.n_units)
+        order = order[torch.argsort(self.labels[order], stable=True)]
+        counts = torch.bincount(self.labels, minlength=self.settings.n_environments)
+        place = torch.arange(self.n_units, device=order.device) - (counts.cumsum(0) - counts)[self.labels[order]]
+        chosen = order[torch.argsort(place, descending=True, stable=True)][: empty.shape[0]]  # first ones stay
+        self.family.parameters[empty] = self.family.parameters[self.labels[chosen]].clone()
+        self.labels[chosen] = empty
+        return empty.shape[0]
+
     def _draw(self, number: int | None) -> Tensor:
         """Different items [N]."""
-        return draw_candidates(self.frozen.n_items, number, self.generator, self.unit_of_row.device)
+        return self.frozen.draw_rivals(number, self.generator)
 
     def _permutation(self, length: int) -> Tensor:
         """A random order of 0 to length - 1."""

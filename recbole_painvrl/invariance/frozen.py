@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .sampling import draw_candidates
+
 ROWS = 8192  # of a table that are looked at together
 
 
@@ -28,6 +30,7 @@ class FrozenRecommender:
         features: [I, D] item features, modalities side by side.
         item_scale: [I] factor of an item's whole score; None is 1.
         bias: [k] added to the projected features; None is 0.
+        rivals: [C] items that compete with a chosen one, ascending, each once; None is all of them.
     """
 
     user_id: Tensor
@@ -36,6 +39,7 @@ class FrozenRecommender:
     features: Tensor
     item_scale: Tensor | None = None
     bias: Tensor | None = None
+    rivals: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Checks that the tables fit each other.
@@ -53,6 +57,16 @@ class FrozenRecommender:
     def n_items(self) -> int:
         """Items, the padding row left out."""
         return self.features.shape[0] - 1
+
+    @property
+    def n_rivals(self) -> int:
+        """Items that compete with a chosen one."""
+        return self.n_items if self.rivals is None else len(self.rivals)
+
+    def draw_rivals(self, number: int | None, generator: torch.Generator) -> Tensor:
+        """Returns different competing items [N]; all of them in order if ``number`` is None, 0 or not smaller."""
+        places = draw_candidates(self.n_rivals, number, generator, self.features.device)
+        return places if self.rivals is None else self.rivals[places - 1]
 
     def folded(self) -> FrozenRecommender:
         """Returns the same scores without a scale and without a bias.

@@ -33,7 +33,7 @@ def correlated_groups(features: Tensor, blocks: Sequence[tuple[int, int]], n_gro
     groups: list[Tensor] = []
     for start, stop in blocks:
         own = _merged(features[1:, start:stop], n_groups)
-        groups.append(own + sum(int(part.max()) + 1 for part in groups))
+        groups.append(own + (int(groups[-1].max()) + 1 if groups else 0))
     return torch.cat(groups)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .frozen import FrozenRecommender
 from .reference_choices import ReferenceChoices, pieces, runs
-from .sampling import Interactions, draw_candidates
+from .sampling import Interactions
 
 CELLS = 20_000_000  # scores of choices and columns that are looked at
 SIMULATED = 4  # choices that the recommender makes up for each real one
@@ -84,7 +84,7 @@ def find_heterogeneity(
     Raises:
         ValueError: The recommender's scores are so large that their squares overflow.
     """
-    judges = draw_candidates(frozen.n_items, n_judges, generator, unit_of_row.device)
+    judges = frozen.draw_rivals(n_judges, generator)
     model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])

@@ -57,4 +57,4 @@ def _log_normalizer(frozen: FrozenRecommender, users: Tensor, projections: Tenso
     for block in users.split(max(1, BLOCK // candidates.shape[0])):
         identity, tastes = frozen.user_id[block] @ identities, frozen.user_feature[block]
         blocks.append(torch.stack([torch.addmm(identity, tastes, content).logsumexp(dim=1) for content in contents]))
-    return torch.cat(blocks, dim=1) + math.log(frozen.n_items / candidates.shape[0])
+    return torch.cat(blocks, dim=1) + math.log(frozen.n_rivals / candidates.shape[0])

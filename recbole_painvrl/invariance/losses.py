@@ -102,8 +102,11 @@ class UltraGCNLoss:
     ) -> UltraGCNLoss:
         """Returns the loss with factors from the degrees of these interactions [n]; tables of n_users and n_items rows.
 
-        A user without any interaction counts as one of degree 1, so that its factor is finite.
+        A pair counts once, however often it is there, as in the recommender's own loss. A user without any interaction
+        counts as one of degree 1, so that its factor is finite.
         """
+        pairs = torch.unique(users * n_items + items)
+        users, items = pairs // n_items, pairs % n_items
         user_degree = torch.bincount(users, minlength=n_users).to(dtype)
         item_degree = torch.bincount(items, minlength=n_items).to(dtype)
         user_factor = (user_degree + 1).sqrt() / user_degree.clamp(min=1)

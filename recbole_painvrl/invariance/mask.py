@@ -19,7 +19,7 @@ from .groups import pooled
 from .losses import PairLoss
 from .pareto import ParetoSettings, ParetoStep, pareto_step
 from .penalty import PENALTIES, mean_risk_gradients
-from .sampling import EnvironmentSampler, Interactions, draw_candidates, standard_normal
+from .sampling import EnvironmentSampler, Interactions, standard_normal
 
 WINDOW = 20  # steps over which the mask has to move to go on
 PATIENCE = 5  # stationary steps in a row that end the search: a single one may be chance
@@ -146,7 +146,7 @@ class _Search:
         self.interactions, self.loss = interactions, loss
         self.generator, self.settings = generator, settings
         self.sampler = EnvironmentSampler(labels, present.numel(), settings.batch_size, generator)
-        whole = self.sampler.whole and not 0 < (settings.n_candidates or 0) < frozen.n_items
+        whole = self.sampler.whole and not 0 < (settings.n_candidates or 0) < frozen.n_rivals
         self.memory = RunningSquare("batch" if whole else settings.estimate, settings.smoothing)
         table = frozen.features
         self.groups = None if groups is None else groups.to(table.device)
@@ -170,7 +170,7 @@ class _Search:
         return gates if self.groups is None else gates[self.groups]
 
     def finished(self) -> bool:
-        """Whether the steps are used up, the gradients oppose each other, or the mask stands still."""
+        """Whether the steps are used up, the gradients leave no common descent, or the mask stands still."""
         if len(self.masks) > self.settings.steps or self.stationary >= PATIENCE:
             return True
         if len(self.masks) <= WINDOW:
@@ -187,7 +187,8 @@ class _Search:
         self.projection.grad = on_projection + self.decay * self.projection
         self.optimizer.step()
         self.masks.append(self.mask())
-        self.stationary = self.stationary + 1 if pareto.stationarity < self.settings.tolerance else 0
+        still = self.settings.pareto.seeks_stationarity and pareto.stationarity < self.settings.tolerance
+        self.stationary = self.stationary + 1 if still else 0
         return self._row(erm, irm, pareto)
 
     def _noisy_gate(self) -> tuple[Tensor, Tensor]:
@@ -198,7 +199,7 @@ class _Search:
 
     def _gradients(self, gate: Tensor) -> tuple[float, float, Tensor, Tensor, Tensor]:
         """Penalty, risk, their gradients by the gate [D], and the risk's by the projection [k, D]."""
-        candidates = draw_candidates(self.frozen.n_items, self.settings.n_candidates, self.generator, self.mu.device)
+        candidates = self.frozen.draw_rivals(self.settings.n_candidates, self.generator)
         batch = self.sampler.batch(self.interactions, candidates, self.mu.dtype)
         penalty = PENALTIES[self.settings.penalty]
         found = PenalizedBatch(self.frozen, batch, self.projection * gate, self.loss, penalty)

@@ -71,6 +71,11 @@ class ParetoSettings:
         if self.irm_weight < 0:
             raise ValueError(f"irm_weight must be at least 0, but got {self.irm_weight}.")
 
+    @property
+    def seeks_stationarity(self) -> bool:
+        """Whether opposing gradients end the descent: weights that are not free have an optimum of their own."""
+        return self.solver == "mgda" and not any(self.bounds)
+
 
 def least_norm_weight(first: float, product: float, second: float, bounds: tuple[float, float] = (0.0, 0.0)) -> float:
     """Returns the a in [c_first, 1 - c_second] for which ``a g_1 + (1 - a) g_2`` is shortest.

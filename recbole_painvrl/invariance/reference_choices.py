@@ -91,7 +91,7 @@ class ReferenceChoices:
         """Choice probabilities [U', N] among the judges, and the logarithm of all items' normalizer [U']."""
         scores = self.frozen.user_id[users] @ self.judged_id + self.frozen.user_feature[users] @ self.judged_content
         log_normalizer = scores.logsumexp(dim=1)
-        scale = math.log(self.frozen.n_items / len(self.judges))
+        scale = math.log(self.frozen.n_rivals / len(self.judges))
         return (scores - log_normalizer[:, None]).exp_(), log_normalizer + scale
 
     def _own_share(self, choices: Interactions, log_normalizer: Tensor) -> Tensor:

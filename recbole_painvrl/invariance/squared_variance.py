@@ -18,7 +18,9 @@ from .losses import PairLoss
 from .mask import MaskResult, MaskSettings
 from .pareto import ParetoSettings, pareto_step
 from .penalty import environment_terms
-from .sampling import EnvironmentSampler, Interactions, draw_candidates, standard_normal
+from .sampling import EnvironmentSampler, Interactions, standard_normal
+
+PROJECTION_PENALTY = 0.01  # of the projection's squared length, in each environment's loss
 
 
 def squared_variance(position: Tensor, gradients: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ def squared_variance_mask(
     weights: tuple[float, float],
     callback: Callable[[dict[str, float]], object] | None = None,
 ) -> MaskResult:
-    """Descends ``mean_e L_e + alpha * squared variance + lambda |mu|^2`` by gate positions mu and projection.
+    """Descends ``mean_e L_e + 0.01 |W|^2 + alpha * squared variance + lambda |mu|^2`` by gates mu and projection W.
 
     Args:
         frozen: Tables of the trained recommender.
@@ -126,12 +128,12 @@ class _Search:
 
     def _objectives(self) -> tuple[Tensor, Tensor, float]:
         """The mean over environments of summed losses, the penalty, and the mean loss of a row."""
-        candidates = draw_candidates(self.frozen.n_items, self.settings.n_candidates, self.generator, self.mu.device)
+        candidates = self.frozen.draw_rivals(self.settings.n_candidates, self.generator)
         batch = self.sampler.batch(self.interactions, candidates, self.mu.dtype)
         rows = (batch.weights > 0).sum(dim=1).to(self.mu.dtype)
         noise = standard_normal(self.mu.detach().expand(len(rows), -1), self.generator)
         gates = (self.mu + self.settings.sigma * noise + 0.5).clamp(0, 1)[:, None, :]
         terms = environment_terms(self.frozen, batch, self.projection * gates, self.loss)
         by_projection = rows[:, None, None] * terms.gradients * gates
-        risk = (rows * terms.losses).mean()
+        risk = (rows * terms.losses).mean() + PROJECTION_PENALTY * self.projection.square().sum()
         return risk, squared_variance(self.mu, by_projection), float(terms.losses.detach().mean())

@@ -101,8 +101,17 @@ def _whitened(blocks: list[tuple[np.ndarray, np.ndarray | None]]) -> Tensor:
     return found
 
 
+def _with_features(modality: Modality) -> np.ndarray:
+    """Returns which items have features of their own, bool [I]; the others have the mean row, or no word."""
+    present: np.ndarray = ~modality.missing
+    present[0] = False
+    return present
+
+
 class ContentFeatures(nn.Module):
     """The features of all modalities side by side.
+
+    :attr:`present` says for each modality which items have features of their own, bool [I] on the host.
 
     Args:
         modalities: the data set's modalities by name, in the order of the columns.
@@ -139,13 +148,13 @@ class ContentFeatures(nn.Module):
                 if similarity:
                     compared.append((dense[-1], None))
             else:
-                present = ~modality.missing
-                present[0] = False
+                present = _with_features(modality)
                 dense.append(rotate(np.asarray(modality.values), present, rotation))
                 if similarity and not columns and modality.dimension > 2 * SIMILARITY_DIRECTIONS:
                     self.leading[name] = LeadingDirections(dense[-1], present, SIMILARITY_DIRECTIONS)
                 elif similarity:
                     compared.append((dense[-1], present))
+        self.present = [torch.from_numpy(_with_features(modality)) for modality in modalities.values()]
         self.dimension = start
         self.turnable = False
         self.register_buffer("dense", as_one(dense), persistent=False)

@@ -38,8 +38,11 @@ class ContentGraphRecommender(ModalityRecommender):
 
     @torch.no_grad()
     def frozen_neighbors(self) -> tuple[Tensor, Tensor]:
-        """Returns the nearest items by each modality's present features and their cosines, both [M, I, k]."""
-        found = [cached_neighbors(table, self.n_neighbors, self.cache) for table in self.features().values()]
+        """Returns the nearest items by each modality's present features and their cosines, both [M, I, k].
+
+        Items without features of their own are in no graph: what stands in for them would join them to each other.
+        """
+        found = [cached_neighbors(table, self.n_neighbors, self.cache) for table in self.own_features()]
         index, cosine = (torch.stack(sides) for sides in zip(*found, strict=True))
         return index, cosine
 

@@ -62,6 +62,11 @@ class ModalityRecommender(MultimodalRecommender):
         table = self.content()
         return {block.name: table[:, block.start : block.stop] for block in self.content.blocks}
 
+    def own_features(self) -> list[Tensor]:
+        """Returns the features [I, D_m] of each modality, with rows of zeros where an item has none of its own."""
+        tables = zip(self.features().values(), self.content.present, strict=True)
+        return [table if bool(own[1:].all()) else table * own.to(table.device)[:, None] for table, own in tables]
+
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draws all parameters anew from the seed: matrices by Glorot's uniform rule, biases and padding rows 0."""

@@ -71,6 +71,7 @@ class EnvironmentModels:
         drawn = torch.randint(settings.n_environments, (self.n_units,), generator=self.source)
         self.labels = drawn.to(self.units.device)
         self.mask = model.mask.clone() if number else torch.zeros_like(model.mask)
+        self.words = [table.weight.detach().clone() for table in model.content.tables.values()]
         weight = model.projection.weight.detach()
         self.projections = weight.expand(settings.n_environments, *weight.shape).clone()
 
@@ -112,6 +113,9 @@ class EnvironmentModels:
         model, settings = self.model, self.settings
         source = generator(settings.seed, f"environment model {self.number}")  # the same stream for all of them
         model.reset_parameters()
+        with torch.no_grad():
+            for table, weight in zip(model.content.tables.values(), self.words, strict=True):
+                table.weight.copy_(weight)
         model.train()
         optimizer = RowAdam(model.parameter_groups(), lr=settings.learning_rate)
         for _ in range(settings.epochs):
@@ -140,12 +144,18 @@ class EnvironmentModels:
 
 @contextmanager
 def borrowed(model: Any) -> Iterator[None]:
-    """Lets the model be trained as another one, with an open mask, and puts it back as it was."""
+    """Lets the model be trained as another one, with an open mask and its word vectors, and puts it back as it was."""
+    words = list(model.content.tables.parameters())
+    learned = [table.requires_grad for table in words]
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     training = model.training
     model.mask.fill_(1.0)
+    for table in words:
+        table.requires_grad_(False)
     try:
         yield
     finally:
         model.load_state_dict(kept)
+        for table, learns in zip(words, learned, strict=True):
+            table.requires_grad_(learns)
         model.train(training)

@@ -7,6 +7,7 @@ from typing import Any
 import recbole.trainer
 import torch
 
+from recbole_painvrl.errors import UserError
 from recbole_painvrl.trainer.row_adam import RowAdam
 from recbole_painvrl.trainer.run_trainer import RunMixin
 from recbole_painvrl.trainer.steps import StepsMixin
@@ -21,9 +22,21 @@ class MultimodalTrainer(RunMixin, StepsMixin, recbole.trainer.Trainer):
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         if kwargs or self.learner.lower() != "adam":
-            return super()._build_optimizer(**{"params": self.model.parameter_groups(), **kwargs})
+            return super()._build_optimizer(**{"params": self._parameter_groups(), **kwargs})
         self.model.row_gradients = self._takes_row_gradients()
-        return RowAdam(self.model.parameter_groups(), lr=float(self.learning_rate))
+        return RowAdam(self._parameter_groups(), lr=float(self.learning_rate))
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Returns the model's groups, whose own weight decays RecBole's key ``weight_decay`` adds to.
+
+        Raises:
+            UserError: The learner takes sparse gradients alone, which none of these models has.
+        """
+        if self.learner.lower() == "sparse_adam":
+            raise UserError("learner: sparse_adam takes sparse gradients alone, but these are dense; use adam")
+        further = float(self.weight_decay)
+        groups = self.model.parameter_groups()
+        return [{**group, "weight_decay": group.get("weight_decay", 0.0) + further} for group in groups]
 
     def _takes_row_gradients(self) -> bool:
         """Returns whether a table's gradient may be that of the touched rows alone.

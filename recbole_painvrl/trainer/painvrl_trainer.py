@@ -43,6 +43,7 @@ class PaInvRLTrainer(MultimodalTrainer):
                 f"(warmup_epochs {self.warmup_epochs}, n_rounds {self.n_rounds}, refit_each_round {self.refits}), "
                 f"but got {self.epochs}"
             )
+        self._check_validations(int(config["eval_step"]))
         self.rounds = self.rounds_class(config, model)
         self.rounds.between_steps = self.leave_if_asked
         self.plain_score: float | None = None
@@ -98,6 +99,18 @@ class PaInvRLTrainer(MultimodalTrainer):
             "plain_valid_score": self.plain_score,
             "trade_off": rows,
         }
+
+    def _check_validations(self, eval_step: int) -> None:
+        """Makes sure that the final training is validated, without which the warm-up's best model would stand for it.
+
+        Raises:
+            UserError: No validation falls into the final training.
+        """
+        if eval_step > 0 and self.n_rounds and self.epochs // eval_step <= self.final_epoch // eval_step:
+            raise UserError(
+                f"eval_step {eval_step}: no validation falls between epoch {self.final_epoch}, after which the final "
+                f"training begins, and epoch {self.epochs}, with which it ends; lower eval_step or raise epochs"
+            )
 
     def _n_rounds(self, config: Any) -> int:
         """Given environments on an unchanged recommender make every round the same: one of them is enough."""

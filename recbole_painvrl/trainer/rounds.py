@@ -136,7 +136,7 @@ class Rounds:
                 return identify_environments(
                     self.model.frozen(),
                     interactions(dataset, self.model.device),
-                    self.model.projection.weight.detach(),
+                    self.model.effective_projection(),
                     generator(self.seed, f"identification {number}"),
                     self._groups(dataset),
                     self.environment_settings,
@@ -154,7 +154,7 @@ class Rounds:
         control = permuted_control(
             self.model.frozen(),
             interactions(dataset, self.model.device),
-            self.model.projection.weight.detach(),
+            self.model.effective_projection(),
             labels,
             generator(self.seed, f"identification control {number}"),
             None if found is None else self._groups(dataset),
@@ -224,7 +224,7 @@ class Rounds:
             frozen,
             interactions(dataset, self.model.device),
             self.model.environment,
-            self.model.projection.weight.detach(),
+            self.model.effective_projection(),
             self.loss(dataset),
             self.model.content.ranges(),
             generator(self.seed, f"axes {number}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
@@ -13,6 +14,7 @@ from recbole_painvrl.errors import UserError
 LEVELS = ("interaction", "user", "session", "time")
 SESSION_FIELD = "session_id"
 KNOWN_FIELD = "environment"
+STEPS = 4  # of the time column that a gap has to be long
 
 
 def assignment_units(level: str, dataset: Any, gap: float) -> Tensor | None:
@@ -24,12 +26,12 @@ def assignment_units(level: str, dataset: Any, gap: float) -> Tensor | None:
         gap: Time between two interactions of a user, in the time column's unit, from which on a new stay begins.
 
     Raises:
-        UserError: if the level's column is missing or holds the wrong kind of values.
+        UserError: if the level's column is missing or holds the wrong kind of values, or times too coarse for the gap.
     """
     if level == "interaction":
         return None
     if level == "time":
-        return stays(column(dataset.uid_field, dataset, "env_level time"), _times(dataset), gap)
+        return stays(column(dataset.uid_field, dataset, "env_level time"), _times(dataset, gap), gap)
     return column(dataset.uid_field if level == "user" else SESSION_FIELD, dataset, f"env_level {level}")
 
 
@@ -61,8 +63,8 @@ def column(field: str, dataset: Any, reader: str) -> Tensor:
     return values
 
 
-def _times(dataset: Any) -> Tensor:
-    """The time of each interaction, double [n]."""
+def _times(dataset: Any, gap: float) -> Tensor:
+    """The time of each interaction, double [n], told apart finely enough for stays that end after ``gap``."""
     field = dataset.time_field
     if field not in dataset.inter_feat:
         raise UserError(
@@ -72,6 +74,12 @@ def _times(dataset: Any) -> Tensor:
     values = dataset.inter_feat[field]
     if values.dim() != 1 or not values.is_floating_point():
         raise UserError(f"env_level time needs the column '{field}' to be of type float, as in '{field}:float'")
+    step = float(np.spacing(np.float32(values.abs().max()))) if values.dtype == torch.float32 and len(values) else 0.0
+    if gap < STEPS * step:
+        raise UserError(
+            f"env_gap {gap:g}: times as large as those of the column '{field}' are kept in 32 bits, in steps of "
+            f"{step:g}; take {STEPS * step:g} or more, or count the times from a later moment"
+        )
     return values.double()
 
 

@@ -19,6 +19,7 @@ from recbole_painvrl.invariance import (
     mask,
     pareto_step,
 )
+from recbole_painvrl.invariance import frozen as frozen_tables
 from recbole_painvrl.invariance.estimate import RunningSquare
 from recbole_painvrl.invariance.frozen import score_unit
 from recbole_painvrl.invariance.losses import EnvironmentBatch
@@ -115,7 +116,7 @@ def test_only_samples_are_estimated(monkeypatch: pytest.MonkeyPatch, rows: int |
         asked.append(number)
         return draw_candidates(n_items, number, *others)
 
-    monkeypatch.setattr(mask, "draw_candidates", draw)
+    monkeypatch.setattr(frozen_tables, "draw_candidates", draw)
     search = mask_search(batch_size=rows, n_candidates=candidates, smoothing=0.7, estimate="average")
     whole = rows != 2 and candidates not in (1, 4)
     assert search.sampler.width == (2 if rows == 2 else 3)

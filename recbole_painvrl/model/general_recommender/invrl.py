@@ -57,15 +57,16 @@ class InvRL(PaInvRL):
 
     ``faithful: True`` turns on what that code does otherwise and what changes results:
 
-    - an environment is a whole model (ids, projection, word vectors) trained from scratch on its members for
-      ``env_epochs``, all from the same initial values and with the same stream of negatives; it sees all of the
-      content, and the mask of the round before only through ``0.01 mean|W * m|``;
+    - an environment is a whole model (ids and projection; word vectors stay as the warm-up left them) trained from
+      scratch on its members for ``env_epochs``, all from the same initial values and with the same stream of negatives;
+      it sees all of the content, and the mask of the round before only through ``0.01 mean|W * m|``;
     - an interaction goes to the largest raw score of its own item, from uniformly random environments on, and nothing
       keeps environments from shrinking;
     - the mask descends the mean over environments of losses *summed* over the batch, plus ``faithful_irm_weight`` times
       ``sum_jk [(mu_k + 1/2) sum_e (G_e,jk - mean_e G_e,jk)^2]^2``, the square of a variance of the gradients by the
       projection itself, with ``mu + 1/2`` unclipped, plus ``faithful_gate_weight |mu|^2``, which pulls the gate to 1/2;
-      the projection, drawn anew, follows the penalty too and has no weight decay; each environment has its own noise.
+      the projection, drawn anew, follows the penalty too and has 0.01 times its squared length beside the losses; each
+      environment has its own noise.
 
     Deviations:
 

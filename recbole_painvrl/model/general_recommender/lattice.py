@@ -69,7 +69,7 @@ class LATTICE(ContentGraphRecommender):
     def _learned_graphs(self) -> tuple[Tensor, Tensor]:
         """Returns neighbors and normalized weights [M, I, k] by the features as they are transformed at present."""
         found = []
-        for features, transform in zip(self.features().values(), self.transforms, strict=True):
+        for features, transform in zip(self.own_features(), self.transforms, strict=True):
             # a row without features stays without: the map's bias alone is nothing to be similar by
             table = transform(features) * (features.detach().abs().amax(dim=1, keepdim=True) > 0)
             index, cosine = content_neighbors(table, self.n_neighbors)

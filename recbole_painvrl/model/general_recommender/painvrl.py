@@ -125,6 +125,21 @@ class PaInvRL(FusionRecommender):
         return tuple(losses) if len(losses) > 1 else losses[0]
 
     @torch.no_grad()
+    def effective_projection(self) -> Tensor:
+        """Returns the projection [k, D] of the features under which the recommender scores as it does now.
+
+        In the warm-up it is the layer's own, columns closed by a round's mask included, since they were trained. Later
+        those of each branch count, at the rho of the full loss and with even shares of the attention.
+        """
+        weight = self.projection.weight.detach()
+        if not self.final:
+            return weight
+        weight = weight * self.mask
+        if not self.converts:
+            return weight
+        return weight + self.variant_training_weight * self.variant_projection.weight * (1 - self.mask)
+
+    @torch.no_grad()
     def frozen(self) -> FrozenRecommender:
         """Returns the recommender as identification and mask generation see it: only the projection is free.
 
@@ -150,6 +165,7 @@ class PaInvRL(FusionRecommender):
             item_id=without_content.detach(),
             features=x,
             item_scale=scale,
+            rivals=self.objective.known if self.objective.kind == "softmax" else None,
         )
 
     @torch.no_grad()
