@@ -34,6 +34,12 @@ def test_columns_that_go_together_share_a_group_whatever_their_sign() -> None:
     assert not set(groups[:6]) & set(groups[6:])
 
 
+def test_groups_of_many_modalities_are_numbered_without_holes() -> None:
+    table = features()[:, [0, 1, 3, 2, 4, 6, 7, 8]]
+    groups = correlated_groups(table, [(0, 2), (2, 4), (4, 6), (6, 8)], 2)
+    assert groups.tolist() == list(range(8))
+
+
 def test_one_group_is_the_modality_and_many_are_the_columns() -> None:
     assert torch.equal(correlated_groups(features(), BLOCKS, 1), modality_groups(BLOCKS))
     assert correlated_groups(features(), BLOCKS, 6).unique().numel() == 9

@@ -189,6 +189,23 @@ def test_environments_that_are_too_small_get_a_part_of_the_largest(
         assert taken_over == (environment != 2 and labels.count(environment) < (9 * min_share if min_share else 1))
 
 
+@pytest.mark.parametrize(("of_unit", "reseeded"), [([0, 1, 1], 1), ([2, 0, 0], 1), ([1, 1, 1], 2), ([2, 0, 1], 0)])
+def test_units_of_many_rows_still_fill_every_environment(of_unit: list[int], reseeded: int) -> None:
+    """Three units, of 6, 2 and 1 rows: the largest environment may have too few of them to give a part of itself."""
+    unit_of_row = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2])
+    family = free_projections(tables(), projection(), 3)
+    settings, source = EnvironmentSettings(3), torch.Generator().manual_seed(3)
+    search = environments._Search(tables(), Interactions(USERS, ITEMS), family, (unit_of_row, 3), source, settings)
+    donor = max(set(of_unit), key=of_unit.count)
+    family.parameters[donor] += 1.0
+    former = family.parameters.clone()
+    row = search._settle(torch.tensor(of_unit))
+    assert sorted(search.labels.tolist()) == [0, 1, 2] and min(row["sizes"]) > 0
+    assert row["reseeded"] == reseeded
+    for environment in {0, 1, 2} - set(of_unit):
+        assert torch.equal(family.parameters[environment], former[donor])
+
+
 def test_single_interactions_stay_in_the_slices_they_start_in() -> None:
     pairs, told = Interactions(USERS, ITEMS), []
     settings = EnvironmentSettings(n_environments=3, max_iter=5, tolerance=0.0)

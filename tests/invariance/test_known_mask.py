@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -126,6 +127,43 @@ def test_only_samples_are_estimated(monkeypatch: pytest.MonkeyPatch, rows: int |
     assert asked == [candidates] * (1 if whole else 2)
     assert row["mask_mean"] == pytest.approx(float(search.mask().mean()))
     assert search.step()["mask_mean"] == pytest.approx(float(search.mask().mean()))
+
+
+@pytest.mark.parametrize(
+    ("pareto", "ends"),
+    [
+        (ParetoSettings(), True),
+        (ParetoSettings(bounds=(0, 1)), False),
+        (ParetoSettings(bounds=(0.2, 0.2)), False),
+        (ParetoSettings(solver="fixed", irm_weight=1.0), False),
+    ],
+    ids=["free", "risk alone", "bounded", "fixed"],
+)
+def test_opposing_gradients_end_only_a_search_with_free_weights(
+    monkeypatch: pytest.MonkeyPatch, pareto: ParetoSettings, ends: bool
+) -> None:
+    """Under other weights they are on their way to an optimum between the two."""
+
+    def opposed(first: Tensor, second: Tensor, *others: Any) -> Any:
+        return replace(pareto_step(first, second, *others), stationarity=0.0)
+
+    monkeypatch.setattr(mask, "pareto_step", opposed)
+    search = mask_search(pareto=pareto, steps=mask.PATIENCE + 3)
+    while not search.finished():
+        search.step()
+    assert len(search.masks) - 1 == (mask.PATIENCE if ends else mask.PATIENCE + 4 - 1)
+
+
+def test_items_out_of_the_competition_are_nobodys_candidates() -> None:
+    few = replace(tables(torch.float32), rivals=torch.tensor([1, 2, 4]))
+    source = torch.Generator().manual_seed(1)
+    drawn = [few.draw_rivals(2, source).tolist() for _ in range(40)]
+    assert all(len(set(one)) == 2 for one in drawn) and {*chain(*drawn)} == {1, 2, 4}
+    assert few.draw_rivals(None, source).tolist() == few.folded().draw_rivals(3, source).tolist() == [1, 2, 4]
+    everything = replace(few, rivals=torch.arange(1, 6))
+    for number in (None, 2, 5):
+        drawn = [one.draw_rivals(number, torch.Generator().manual_seed(3)).tolist() for one in (everything, tables())]
+        assert drawn[0] == drawn[1]
 
 
 def test_without_a_step_the_projection_is_the_drawn_one_in_units_of_the_scores() -> None:

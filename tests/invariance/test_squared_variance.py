@@ -74,6 +74,16 @@ def test_a_step_descends_the_whole_objective() -> None:
     assert found.history[0]["weight"] == pytest.approx(alpha / (1 + alpha))
 
 
+def test_the_projection_is_kept_short_beside_the_losses() -> None:
+    """Where no user tastes the features nothing else moves it."""
+    frozen, pairs, labels = tables()
+    untasted = replace(frozen, user_feature=torch.zeros_like(frozen.user_feature))
+    drawn = torch.Generator().manual_seed(1)
+    found = squared_variance_mask(untasted, pairs, labels, BPRLoss(), drawn, ALL, (0.7, 0.0))
+    start = 0.3 * torch.randn(2, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found.projection, start - 0.1 * start.sign(), rtol=0, atol=1e-5)
+
+
 def test_noise_batches_and_candidates_enter_the_objective_as_drawn() -> None:
     """The same numbers in the same order: projection, then candidates, rows and gates of the step."""
     frozen, pairs, labels = tables()

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from recbole_painvrl.config import Config
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.utils import create_dataset, data_preparation, get_model
+from tests.inputs import write_checkerboard, write_features
 from tests.model.models import build
 from tests.model.test_fusion_recommender import train
 
@@ -52,6 +56,29 @@ def test_the_seed_decides_and_the_cache_changes_nothing(tmp_path: Path, model: s
         assert all(torch.equal(one, other) for one, other in zip(tables[0], again, strict=True))
     other, _ = built(tmp_path, model, seed=7)
     assert not torch.equal(other.tables()[0], built(tmp_path, model)[0].tables()[0])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_items_without_features_are_in_no_graph_of_content(tmp_path: Path, model: str) -> None:
+    """What stands in for their features, the mean of the others', would make each the neighbor of all of them."""
+    lacking = [2, 3, 5, 9, 16, 20]
+    board = write_checkerboard(tmp_path)
+    for modality in ("invariant", "spurious"):
+        path = tmp_path / board.name / f"{board.name}.{modality}"
+        values, tokens = np.load(f"{path}.npy"), Path(f"{path}.ids").read_text().split()
+        kept = [row for row, token in enumerate(tokens) if int(token[1:]) not in lacking]
+        write_features(tmp_path, board.name, modality, [tokens[row] for row in kept], values[kept])
+    keys = {"graph_neighbors": 4, "output_dir": str(tmp_path), "use_gpu": False, "embedding_size": 8}
+    config = Config(model, board.name, config_dict=board.config(**keys))
+    train, *_ = data_preparation(config, create_dataset(config))
+    recommender = get_model(model)(config, train.dataset)
+    without = torch.from_numpy(train.dataset.token2id("item_id", [f"i{item}" for item in lacking]))
+    index, cosine = recommender.frozen_neighbors()
+    assert not cosine[:, without].any() and not torch.isin(index[cosine > 0], without).any()
+    assert int((cosine > 0).sum(dim=2).min(dim=0).values.gt(0).sum()) == 26 - len(lacking)
+    if model == "LATTICE":
+        graph = recommender.build_graph()[0].to_dense()
+        assert not graph[without].any() and not graph[:, without].any()
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -87,6 +87,19 @@ def test_frozen_view_scores_as_the_model_does(tmp_path: Path, keys: dict) -> Non
 
 
 @pytest.mark.parametrize("convert", ["attention", "mask"])
+def test_one_projection_scores_as_both_branches_do(tmp_path: Path, convert: str) -> None:
+    """Up to the attention, which is even here; in the warm-up it is the layer itself, whatever the mask."""
+    model, _, _ = build(tmp_path, "PaInvRL", convert=convert, variant_training_weight=1.4)
+    model.mask.copy_(torch.linspace(0, 1, len(model.mask)))
+    assert torch.equal(model.effective_projection(), model.projection.weight)
+    model.begin_final()
+    if convert == "attention":
+        torch.nn.init.zeros_(model.attention.query)
+    content = model.features() @ model.effective_projection().T + model.projection.bias
+    assert torch.allclose(content, model.item_content(rho=1.4), atol=1e-6)
+
+
+@pytest.mark.parametrize("convert", ["attention", "mask"])
 def test_turning_the_axes_keeps_the_scores(tmp_path: Path, convert: str) -> None:
     """Along other axes the projections are others and every score is the same; the axes are stored with the model."""
     model, _, _ = build(tmp_path, "PaInvRL", mask_axes="learned", convert=convert)

@@ -96,6 +96,27 @@ def test_the_model_is_only_lent(folder: Path) -> None:
     assert not torch.equal(found.projections[0], found.projections[1])
 
 
+def test_environments_share_the_word_vectors_of_the_warm_up(folder: Path) -> None:
+    words = {"title": {"source": "words", "field": "parity", "dimension": 6}, "spurious": {"source": "npy"}}
+    trainer, data = started(configuration("InvRL", folder, 2, **SMALL, modalities=words), None)
+    table = trainer.model.content.tables["title"].weight
+    with torch.no_grad():
+        table.add_(1.0)
+    learned, pairs = table.detach().clone(), rounds.interactions(data.train.dataset, trainer.model.device)
+    search = EnvironmentModels(trainer.model, pairs, None, trainer.rounds._from_scratch(), 0)
+    seen: list[bool] = []
+    scores = search._scores
+
+    def spy() -> torch.Tensor:
+        seen.append(torch.equal(table, learned))
+        return scores()
+
+    search._scores = spy
+    search.run(lambda row: None)
+    assert seen and all(seen)
+    assert table.requires_grad and torch.equal(table, learned)
+
+
 def test_equal_seeds_give_equal_environments(folder: Path) -> None:
     labels = [models_on(folder, seed=seed)[0].run(lambda row: None).labels.tolist() for seed in (5, 5, 6)]
     assert labels[0] == labels[1] != labels[2]

@@ -65,6 +65,22 @@ def test_epochs_must_reach_the_final_training(folder: Path, keys: dict) -> None:
         trainer_of(folder, least - 1, warmup_epochs=2, **keys)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "eval_step", "fits"), [(12, 5, False), (15, 5, True), (12, 2, True), (11, 2, False)]
+)
+def test_a_validation_must_fall_into_the_final_training(folder: Path, epochs: int, eval_step: int, fits: bool) -> None:
+    """Else the warm-up's best model would be tested in its place."""
+    keys = {"warmup_epochs": 10, "n_rounds": 1, "eval_step": eval_step}
+    if fits:
+        trainer_of(folder, epochs, **keys)
+        return
+    with pytest.raises(
+        UserError, match=f"eval_step {eval_step}: no validation falls between epoch 10, .*epoch {epochs}"
+    ):
+        trainer_of(folder, epochs, **keys)
+    trainer_of(folder, epochs, **{**keys, "n_rounds": 0})
+
+
 # one whole training, looked at after every epoch
 
 

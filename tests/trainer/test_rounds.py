@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.invariance import FrozenRecommender
+from recbole_painvrl.invariance import FrozenRecommender, UltraGCNLoss
 from recbole_painvrl.quick_start import run_recbole_painvrl
 from recbole_painvrl.recommend import recommend
 from recbole_painvrl.trainer import rounds
@@ -134,6 +134,54 @@ def test_the_first_round_looks_at_all_features_and_later_ones_at_the_variant_one
     assert torch.equal(received[0], seen) and torch.equal(received[1], seen)
     assert variant[0] is None
     assert torch.equal(variant[1], 1 - mask)
+
+
+def test_after_a_refit_the_recommender_is_judged_by_both_branches(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, dataset = rounds_on(folder, env_level="user", variant_training_weight=1.5)
+    received: list[torch.Tensor] = []
+    for name in ("identify_environments", "permuted_control"):
+        search = getattr(rounds, name)
+
+        def spy(frozen: Any, pairs: Any, projection: Any, *others: Any, by: Any = search, **keywords: Any) -> Any:
+            received.append(projection.clone())
+            return by(frozen, pairs, projection, *others, **keywords)
+
+        monkeypatch.setattr(rounds, name, spy)
+    model = found.model
+    found.identify(0, dataset, show_progress=False)
+    assert torch.equal(received[0], model.projection.weight) and torch.equal(received[1], model.projection.weight)
+    model.mask.copy_(torch.linspace(0, 1, len(model.mask)))
+    model.begin_final()
+    found.identify(1, dataset, show_progress=False)
+    both = model.projection.weight * model.mask + 1.5 * model.variant_projection.weight * (1 - model.mask)
+    assert torch.allclose(received[2], both) and torch.allclose(received[3], both)
+
+
+@pytest.mark.parametrize(("loss", "competing"), [("softmax", 24), ("bpr", 26), ("ultragcn", 26)])
+def test_items_compete_as_they_do_in_training(folder: Path, loss: str, competing: int) -> None:
+    """Two of the 26 items have no training interaction, which a softmax leaves out; negatives are drawn from all."""
+    found, dataset = rounds_on(folder, rec_loss=loss, n_negatives=4, env_level="user")
+    frozen = found.model.frozen()
+    assert frozen.n_rivals == competing
+    trained_on = set(dataset.inter_feat["item_id"].tolist())
+    drawn = set(frozen.draw_rivals(None, torch.Generator()).tolist())
+    assert (drawn == trained_on) == (loss == "softmax")
+
+
+def test_a_repeated_pair_counts_once_in_the_weights_of_ultragcn(folder: Path) -> None:
+    """As it does in the recommender's own loss."""
+    found, dataset = rounds_on(folder, rec_loss="ultragcn", n_negatives=4)
+    once = found.loss(dataset)
+    twice = UltraGCNLoss.from_interactions(
+        *(torch.cat([one, one[:50]]) for one in (dataset.inter_feat["user_id"], dataset.inter_feat["item_id"])),
+        found.model.n_users,
+        found.model.n_items,
+    )
+    own = found.model.objective.weights
+    for loss in (once, twice):
+        assert torch.allclose(loss.user_factor[1:], own.user[1:]) and torch.allclose(loss.item_factor, own.item)
 
 
 def test_a_threshold_makes_the_mask_hard(folder: Path) -> None:

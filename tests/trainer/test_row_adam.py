@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_painvrl.errors import UserError
 from recbole_painvrl.model import objective
 from recbole_painvrl.trainer import row_adam
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.row_adam import RowAdam
 from tests.trainer.test_run_trainer import STAGES, configuration, trained
+from tests.trainer.test_run_trainer import started as started_run
 
+MODELS = ("ERM", "VBPR", "LATTICE", "PaInvRL")
 CANDIDATES = {"rec_loss": "softmax", "n_negatives": 6, "backbone": "mf"}
 
 
@@ -86,3 +89,19 @@ def test_whole_gradients_where_something_else_looks_at_them(
 ) -> None:
     trainer, _ = trained(configuration("ERM", tmp_path, 1, **CANDIDATES, **keys))
     assert not trainer.model.row_gradients
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd"])
+def test_recboles_weight_decay_adds_to_the_models_own(tmp_path: Path, model: str, learner: str) -> None:
+    decays = []
+    for further in (0.0, 0.25):
+        keys = {"learner": learner, "weight_decay": further, "reg_weight": 0.01, **STAGES}
+        trainer, _ = started_run(configuration(model, tmp_path, 2, **keys), None)
+        decays.append([group["weight_decay"] for group in trainer.optimizer.param_groups])
+    assert decays[1] == pytest.approx([own + 0.25 for own in decays[0]])
+
+
+def test_a_learner_of_sparse_gradients_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"learner: sparse_adam takes sparse gradients alone.* use adam"):
+        _ = started_run(configuration("ERM", tmp_path, 2, learner="sparse_adam"), None)[0].optimizer

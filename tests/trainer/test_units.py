@@ -56,6 +56,14 @@ def test_stays_need_times(columns: dict, message: str) -> None:
         assignment_units("time", dataset(user_id=[1, 1], **columns), 60.0)
 
 
+def test_times_too_coarse_for_the_gap_are_refused() -> None:
+    """Seconds since 1970 are kept in steps of 128."""
+    data = dataset(user_id=[1, 1], timestamp=[1.7e9, 1.7e9 + 1000])
+    with pytest.raises(UserError, match=r"env_gap 511: times as large as .*'timestamp'.* in steps of 128; take 512"):
+        assignment_units("time", data, 511.0)
+    assert assignment_units("time", data, 512.0).tolist() == [0, 1]
+
+
 def test_known_environments_are_counted() -> None:
     data = dataset(environment=[2, 2, 1, 1, 2])
     known = known_environments(data, torch.tensor([0, 0, 1, 1, 1]))["known"]
