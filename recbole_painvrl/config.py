@@ -263,18 +263,37 @@ def _data_folder(parent: Path, dataset: str) -> Path:
     )
 
 
+def data_files(config: Config) -> dict[str, Path]:
+    """Returns the data files that a run of ``config`` may read, by their names in the data folder.
+
+    Files of modalities count under whatever name.
+    """
+    folder = Path(config["data_path"])
+    modalities = config["modalities"] if isinstance(config["modalities"], dict) else {}
+    named = (settings.get("file") for settings in modalities.values() if isinstance(settings, dict))
+    others = [folder / name for name in named if name]
+    others += [file.with_suffix(".ids") for file in others]
+    found = sorted({*_named_files(config), *(file for file in others if file.is_file())})
+    return {file.relative_to(folder).as_posix(): file for file in found}
+
+
+def _named_files(config: Config) -> list[Path]:
+    """The files that bear the data set's name, without a knowledge graph that the model does not read."""
+    unread = () if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else KNOWLEDGE_GRAPH
+    found = Path(config["data_path"]).glob(f"{config['dataset']}.*")
+    return [path for path in found if path.is_file() and path.suffix not in unread]
+
+
 def config_hash(config: Config) -> str:
     """Returns 8 hexadecimal digits that are equal if and only if the numbers of a run would be.
 
     Keys that say where and how to run are left out, and so are keys that a later version has brought, at the value that
     changes nothing: what an earlier version has finished is still found. The data are represented by the names and
-    sizes of their files, of which those of a knowledge graph count for models that read them.
+    sizes of their files, of which those of a knowledge graph count for models that read them; whether they hold the
+    same, ``data.json`` in the run's folder tells.
     """
     plain = config.plain().items()
     settings = {key: value for key, value in plain if key not in _PLACE_KEYS and (key, value) not in _NEUTRAL.items()}
-    folder, name = Path(config["data_path"]), config["dataset"]
-    unread = () if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else KNOWLEDGE_GRAPH
-    found = (path for path in folder.glob(f"{name}.*") if path.is_file() and path.suffix not in unread)
-    files = sorted((path.name, path.stat().st_size) for path in found)
+    files = sorted((path.name, path.stat().st_size) for path in _named_files(config))
     text = json.dumps([settings, files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -15,7 +15,8 @@ import torch
 import yaml
 from recbole.utils import init_seed, set_color
 
-from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.config import Config, config_hash, data_files
+from recbole_painvrl.data import contents
 from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
 from recbole_painvrl.data.splits.save import save_split
 from recbole_painvrl.distributed import Lost, ranks
@@ -117,6 +118,7 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     if not processes.main:
         goes_on = processes.from_main(False)
         return _run(config, Onlooker(run.path), saved, False) if goes_on else run.read_json("result.json")
+    contents.check_same_data(run.path, data_files(config))
     if run.finished:
         processes.from_main(False)
         return _found(run)
@@ -187,6 +189,7 @@ def train(
     trainer.check_data(data.train)
     trainer.further_valid = further_validation_loaders(config, data.dataset, data.train, data.valid)
     groupings = Groupings(data.dataset, data.train._dataset, config["eval_groups"])
+    run.write_json(contents.FILE, contents.data_contents(data_files(config)))
     run.write_text(run.config_file, text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])

@@ -85,7 +85,7 @@ def test_a_run_fills_its_folder(board: Board) -> None:
     result = run_recbole_painvrl("BPR", "board", config_dict=keys(board))
     run = only_run()
     written = {path.name for path in run.path.iterdir()}
-    files = "config.yaml records.jsonl result.json per_user.npz groups.csv model-best.pth model-last.pth done"
+    files = "config.yaml data.json records.jsonl result.json per_user.npz groups.csv model-best.pth model-last.pth done"
     assert written == set(files.split())
     stored = json.loads((run.path / "result.json").read_text())
     assert RECBOLE_KEYS | {"test_results"} <= set(result)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_painvrl.comparison.record import Cell, Record, comparison_folder, named_from
+from recbole_painvrl.config import data_files
+from recbole_painvrl.data.contents import check_same_data
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import run_folder
 from recbole_painvrl.quick_start import configure
@@ -85,7 +87,9 @@ def plan(command: Command, parameters: Parameters | None = None) -> tuple[Record
             try:
                 found = (parameters or {}).get((model, dataset))
                 config = configure(model, dataset, command.config_files, found, keys)
-                configs.setdefault(run_folder(config), config)
+                folder = run_folder(config)
+                check_same_data(folder, data_files(config))
+                configs.setdefault(folder, config)
             except UserError as error:
                 mistakes.append(str(error))
     if mistakes:

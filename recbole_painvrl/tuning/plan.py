@@ -12,8 +12,9 @@ from typing import Any
 
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.comparison.record import Cell
-from recbole_painvrl.config import Config, config_hash
+from recbole_painvrl.config import Config, config_hash, data_files
 from recbole_painvrl.config_keys import PROCESS_KEYS, general_keys
+from recbole_painvrl.data.contents import check_same_data
 from recbole_painvrl.errors import UserError, nearest, one_of
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.runs import PLACE_KEYS
@@ -133,6 +134,8 @@ def plan(search: Search) -> Plan:
     proposer = make_proposer(search.algorithm, space, int(base["seed"]))
     digest = config_hash(base)
     record = Record(_folder(search, base, space, digest), asdict(search), digest)
+    for trial in sorted(record.path.glob("trials/*")):
+        check_same_data(trial, data_files(base))
     wanted = search.trials or proposer.most or DEFAULT_TRIALS
     return Plan(search, base, space, proposer, record, min(wanted, proposer.most or wanted))
 
