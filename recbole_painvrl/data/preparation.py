@@ -34,6 +34,7 @@ def data_preparation(
     Raises:
         UserError: If a part of the split is empty.
     """
+    _check_labels(config, dataset)
     parts, further = _build(dataset)
     if further:  # a data set class of ours has noted them itself
         dataset.further_tests = further
@@ -52,6 +53,18 @@ def data_preparation(
     valid_data = get_dataloader(config, "valid")(config, parts[1], valid_sampler, shuffle=False)
     test_data = get_dataloader(config, "test")(config, parts[2], test_sampler, shuffle=False)
     return train_data, valid_data, test_data
+
+
+def _check_labels(config: Any, dataset: Dataset) -> None:
+    """Makes sure that there are labels where an evaluation by labels is asked for."""
+    field = config["LABEL_FIELD"]
+    drawn = [config[f"{phase}_neg_sample_args"]["distribution"] for phase in ("valid", "test")]
+    if "none" in drawn and field not in dataset.inter_feat:
+        raise UserError(
+            f"eval_args.mode: labeled needs a column '{field}' (LABEL_FIELD) in the interactions of "
+            f"{config['dataset']}, but there are only {', '.join(dataset.inter_feat.columns)}; name it in load_col, "
+            "make it by threshold, or use full"
+        )
 
 
 def _has_fast_evaluation(config: Any) -> bool:

@@ -152,3 +152,11 @@ def test_the_order_of_the_feature_file_does_not_matter(board: Board, load: Calla
         write_features(board.folder, board.name, "invariant", [tokens[i] for i in order], values[order])
         loaded.append(load(board.name, board.config(modalities=["invariant"])).modalities["invariant"].values)
     assert np.array_equal(*loaded)
+
+
+def test_labels_are_needed_where_they_are_judged_by(tmp_path: Path) -> None:
+    board = write_checkerboard(tmp_path)
+    keys = {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "labeled"}}
+    config = Config("BPR", board.name, config_dict=board.config(**keys))
+    with pytest.raises(UserError, match=r"labeled needs a column 'label' \(LABEL_FIELD\) .* there are only user_id"):
+        data_preparation(config, create_dataset(config))
