@@ -175,6 +175,21 @@ def test_equal_to_recbole_on_ml_100k() -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_rows_without_a_user_or_an_item_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inter = "user!id:token item!id:token mark:token\nu1 a 1\n_ b 2\nu2 b 3\nu2 _ 4\n_ _ 5\nu3 c 6\nu3 d 7"
+    write(tmp_path, inter=inter, item="item!id:token class:token\na x\n_ y\nc z")
+    keys = {"data_path": str(tmp_path), "load_col": None, "filter_inter_by_user_or_item": False}
+    config = Config("BPR", "t", config_dict=keys)
+    repaired = RepairedDataset(config)
+    assert repaired.id2token("mark", repaired.inter_feat["mark"]).tolist() == ["1", "3", "6", "7"]
+    assert (repaired.inter_feat[["user_id", "item_id"]] > 0).all(axis=None)
+    assert repaired.item_feat["class"].tolist() == [0, 1, 0, 2, 0]  # padding, a, b, c, d
+    monkeypatch.delattr(DatasetRepairs, "_filter_nan_user_or_item")
+    assert (RepairedDataset(config).inter_feat["item_id"] == 0).any()
+
+
 def test_bad_header_and_bad_number_name_the_file(tmp_path: Path) -> None:
     write(tmp_path, inter="user!id:token item!id:tokn\nu1 a")
     config = Config("BPR", "t", config_dict={"data_path": str(tmp_path), "load_col": None})

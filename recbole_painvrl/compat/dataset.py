@@ -25,13 +25,14 @@ class DatasetRepairs(_Base):
     """Mixin before any RecBole ``Dataset`` class; the tensors are byte-equal to those of RecBole under pandas 2.
 
     With pandas 3, ``frame[column].fillna(..., inplace=True)`` changes a copy and is lost, in silence, and
-    ``Series.agg(len)`` is the length of the column instead of the lengths of its cells. RecBole relies on both.
+    ``Series.agg(len)`` is the length of the column instead of the lengths of its cells. RecBole relies on both. Only
+    where a row lacks its user and a later one its item is the outcome another: RecBole removes the wrong rows there.
 
     Note:
         Not covered: ``discretization`` of ``float_seq`` fields under pandas 3, which only context-aware models use.
 
     Source: https://github.com/RUCAIBox/RecBole/blob/v1.2.1/recbole/data/dataset/dataset.py (lines 501, 648-650, 712,
-    1191, 1217); no issue is known.
+    817-836, 1191, 1217); no issue is known.
     """
 
     def _get_preset(self) -> None:
@@ -140,6 +141,24 @@ class DatasetRepairs(_Base):
         limit = (self.config["seq_len"] or {}).get(field, longest)
         self.field2seqlen[field] = min(limit, longest)
         return [np.array(row[:limit]) for row in rows]
+
+    def _filter_nan_user_or_item(self) -> None:
+        """Removes rows without a user or an item, by their labels.
+
+        RecBole takes the label of a row for its place, which it is no more once the first of the two has removed rows.
+        """
+        for field, source in ((self.uid_field, "user_feat"), (self.iid_field, "item_feat")):
+            for name in (source, "inter_feat") if field is not None else ():
+                if getattr(self, name) is not None:
+                    self._drop_without(field, name)
+
+    def _drop_without(self, field: str, name: str) -> None:
+        feat = getattr(self, name)
+        dropped = feat.index[feat[field].isnull()]
+        if len(dropped):
+            where = f"In {name}, line {list(dropped + 2)}"
+            self.logger.warning(f"{where}, {field} do not exist, so they will be removed.")
+            feat.drop(dropped, inplace=True)
 
     def _fill_nan(self) -> None:
         """Fills missing tokens with the padding id 0, floats with the column's mean, sequences with empty ones."""
