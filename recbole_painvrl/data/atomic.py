@@ -142,7 +142,9 @@ def _wrong_counts(
     return [(before + int(line) + 1, int(cells[line])) for line in wrong]
 
 
-def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Mapping[str, str]) -> pd.DataFrame:
+def read_text(
+    path: Path, form: AtomicFormat, columns: Sequence[str], header: Mapping[str, str], blank_lines: bool = True
+) -> pd.DataFrame:
     """Reads some columns as they stand, so that ``NA`` stays ``NA`` and an empty cell is the empty text.
 
     Args:
@@ -150,9 +152,10 @@ def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Ma
         form: Its separators.
         columns: The columns to read; each must be in the header.
         header: Type by column name.
+        blank_lines: Whether blank lines are rows, of empty cells; else they are left out, as RecBole's reader does.
 
     Returns:
-        One column of text for each of ``columns``; the index counts lines below the header, blank ones included.
+        One column of text for each of ``columns``; the index counts rows: lines below the header if ``blank_lines``.
 
     Raises:
         UserError: The file is not in the encoding that the format says.
@@ -170,7 +173,7 @@ def read_text(path: Path, form: AtomicFormat, columns: Sequence[str], header: Ma
             na_filter=False,
             quoting=csv.QUOTE_NONE,
             encoding=form.encoding,
-            skip_blank_lines=False,
+            skip_blank_lines=not blank_lines,
             engine="c" if len(form.field_separator) == 1 else "python",
         )
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,21 @@ def test_times_are_compared_as_the_file_has_them(timed: tuple[str, Path]) -> Non
     times = dict(zip(zip(frame["user_id:token"], frame["item_id:token"]), frame["timestamp:float"], strict=True))  # noqa: B905
     known = [times[pair] for part in READY for pair in sets[part]]
     assert min(times[pair] for pair in sets["test_ood"]) > max(known) and len(sets["test_ood"]) == 60
+
+
+@pytest.mark.parametrize(
+    "settings", [{"kind": "time", "share": 0.1}, {"kind": "group", "field": "rating", "values": 1}]
+)
+def test_rows_of_nothing_do_not_move_the_others(settings: dict[str, Any], timed: tuple[str, Path]) -> None:
+    name, folder = timed
+    config = {"data_path": str(folder), "ood_split": settings}
+    expected, _ = sets_of(name, config)
+    file = folder / name / f"{name}.inter"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], "\t\t\t", *lines[1:9], "", "\t\t\t", *lines[9:], "", ""]))
+    assert sets_of(name, config)[0] == expected
+    split_dataset(name, "other", settings, {"data_path": str(folder)})
+    assert sets_of("other", {"data_path": str(folder)})[0] == expected
 
 
 def test_environment_column(board: Board) -> None:

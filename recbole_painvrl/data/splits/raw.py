@@ -44,12 +44,11 @@ class RawFiles:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """All rows of all files as text, blank lines left out; a column that a file lacks is empty there."""
+        """All rows of all files as text, those that RecBole reads; a column that a file lacks is empty there."""
         frames = []
         for path in self.paths:
             header = read_header(path, self.form)
-            frame = read_text(path, self.form, list(header), header)
-            frames.append(frame[(frame != "").any(axis=1)])
+            frames.append(read_text(path, self.form, list(header), header, blank_lines=False))
         return pd.concat(frames, ignore_index=True).reindex(columns=list(self.columns)).fillna("")
 
     def metadata(self, suffix: str) -> dict[str, str]:
