@@ -86,11 +86,11 @@ def _map_matrix(path: Path) -> NDArray[Any]:
 
 
 def _read_ids(path: Path, matrix: Path) -> list[str]:
-    """Reads the item tokens, one a line."""
+    """Reads the item tokens, one a line; a byte-order mark, which editors put before the first, is none of its."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; it must hold the item tokens of the rows of {matrix.name}")
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise encoding_error(path, "utf-8", error) from error
     tokens = [line.rstrip("\r") for line in lines]

@@ -161,6 +161,14 @@ def test_bad_token_lists_are_refused(folder: Path, ids: str, message: str) -> No
         load(folder, ["visual"])
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_token(folder: Path) -> None:
+    path = folder / "toy.visual.ids"
+    expected = load(folder, {"visual": raw("npy")})["visual"]
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    found = load(folder, {"visual": raw("npy")})["visual"]
+    assert np.array_equal(found.values, expected.values) and not found.missing.any()
+
+
 def test_bad_matrices_are_refused(folder: Path) -> None:
     path = folder / "toy.visual.npy"
     for content in (np.zeros(4), np.array([["a"]]), np.array([[None]]), np.zeros((0, 3))):
