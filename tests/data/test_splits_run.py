@@ -122,6 +122,14 @@ def test_options_of_the_split_and_of_the_configuration_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "values"),
+    [("010", "010"), ("NO", "NO"), ("1_0", "1_0"), ("[1e3, null, '~']", ["1e3", "null", "~"]), ("~", None)],
+)
+def test_values_on_the_command_line_are_labels_as_they_are_written(text: str, values: Any) -> None:
+    assert parse_settings("group", {"values": text}, None)[0] == {"kind": "group", "values": values}
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ("time", r"board.train.inter has no column 'timestamp' \(TIME_FIELD; there are user_id, item_id, session_id"),
@@ -253,3 +261,11 @@ def test_matrices_are_copied_where_they_cannot_be_linked(board: Board, monkeypat
 def test_options_that_are_no_yaml_are_refused() -> None:
     with pytest.raises(UserError, match=r"--share: cannot read '\[1'"):
         parse_settings("cold_items", {"share": "[1"}, None)
+    with pytest.raises(UserError, match=r"--values: cannot read '\[a'"):
+        parse_settings("group", {"values": "[a"}, None)
+
+
+@pytest.mark.parametrize("text", ["[a, [b]]", "{a: b}", "[{a: b}]", "# nothing"])
+def test_values_are_one_label_or_a_list_of_labels(text: str) -> None:
+    with pytest.raises(UserError, match="--values: expected a label or a list of labels, found"):
+        parse_settings("group", {"values": text}, None)

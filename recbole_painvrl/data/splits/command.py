@@ -149,10 +149,22 @@ def parse_settings(kind: str, keys: dict[str, str], seed: int | None) -> tuple[d
     settings: dict[str, Any] = {"kind": kind} | ({} if seed is None else {"seed": seed})
     for name in sorted(own & set(keys)):
         try:
-            settings[name] = load_yaml(keys[name])
+            settings[name] = _values(keys[name]) if name == "values" else load_yaml(keys[name])
         except yaml.YAMLError:
             raise UserError(f"--{name}: cannot read '{keys[name]}'") from None
     return settings, {name: value for name, value in keys.items() if name not in own}
+
+
+def _values(text: str) -> str | list[str] | None:
+    """Returns the labels to hold out as they are written, which YAML's types would change: 010 to 8, NO to false."""
+    if text.strip() in ("", "~"):
+        return None
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(part, yaml.ScalarNode) for part in parts):
+        raise UserError(f"--values: expected a label or a list of labels, found '{text}'")
+    labels = [part.value for part in parts]
+    return labels if isinstance(node, yaml.SequenceNode) else labels[0]
 
 
 def run(dataset: str, kind: str, name: str, seed: int | None, overwrite: bool, keys: dict[str, str]) -> None:
