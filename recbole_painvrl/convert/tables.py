@@ -16,6 +16,11 @@ from recbole_painvrl.errors import UserError, nearest
 ROWS_A_PIECE = 500_000
 NUMBERS = ("rating", "timestamp")
 LABELS = ("session_id", "environment")
+# pandas' words for nothing, by which RecBole reads: a label that is one of them would be missing there
+NOTHING = frozenset(
+    {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA"}
+    | {"NULL", "NaN", "None", "n/a", "nan", "null"}
+)
 Check = Callable[[str], bool]
 _DIGITS = len(str(2**63))
 
@@ -50,7 +55,7 @@ def read_interactions(path: Path, separator: str = ",", ids: tuple[str, ...] = (
             raise UserError(f"{path} line 1: column '{name}' is missing, {found}.{nearest(name, header)}")
     checks: dict[str, Check] = dict.fromkeys(ids, is_id)
     checks |= {name: is_number for name in NUMBERS if name in header}
-    checks |= {name: bool for name in LABELS if name in header}
+    checks |= {name: is_label for name in LABELS if name in header}
     dtypes: dict[str, str | type] = {name: str for name in header if name not in NUMBERS}
     try:
         table = _read(path, separator, {name: kind for name, kind in dtypes.items() if name not in ids}, ids)
@@ -95,7 +100,7 @@ def _as_said(table: pd.DataFrame, checks: dict[str, Check]) -> bool:
             return False
         if check is is_number and (column.dtype.kind not in "iuf" or not np.isfinite(column).all()):
             return False
-        if check is bool and (column == "").any():
+        if check is is_label and not all(map(is_label, pd.unique(column))):
             return False
     return True
 
@@ -169,7 +174,16 @@ def is_number(text: str) -> bool:
         return False
 
 
-_EXPECTED: dict[Check, str] = {is_id: "a whole number from 0", is_number: "a finite number", bool: "some text"}
+def is_label(text: str) -> bool:
+    """Says whether ``text`` is there once it is written: neither white space nor one of pandas' words for nothing."""
+    return " ".join(text.split()) not in NOTHING
+
+
+_EXPECTED: dict[Check, str] = {
+    is_id: "a whole number from 0",
+    is_number: "a finite number",
+    is_label: "some text that is no word for nothing such as NA; rename the label",
+}
 
 
 def guess_type(values: Iterable[str]) -> str:
