@@ -25,15 +25,18 @@ class DatasetRepairs(_Base):
     """Mixin before any RecBole ``Dataset`` class; the tensors are byte-equal to those of RecBole under pandas 2.
 
     With pandas 3, ``frame[column].fillna(..., inplace=True)`` changes a copy and is lost, in silence, and
-    ``Series.agg(len)`` is the length of the column instead of the lengths of its cells. RecBole relies on both. Only
-    where a row lacks its user and a later one its item is the outcome another: RecBole removes the wrong rows there.
+    ``Series.agg(len)`` is the length of the column instead of the lengths of its cells. RecBole relies on both. Two
+    outcomes are others: where a row lacks its user and a later one its item RecBole removes the wrong rows, and times
+    that are one in float32 it leaves unsorted.
 
     Note:
         Not covered: ``discretization`` of ``float_seq`` fields under pandas 3, which only context-aware models use.
 
     Source: https://github.com/RUCAIBox/RecBole/blob/v1.2.1/recbole/data/dataset/dataset.py (lines 501, 648-650, 712,
-    817-836, 1191, 1217); no issue is known.
+    817-836, 1191, 1217, 1829); no issue is known.
     """
+
+    inter_feat: Any
 
     def _get_preset(self) -> None:
         super()._get_preset()
@@ -195,6 +198,31 @@ class DatasetRepairs(_Base):
             if field not in self.field2id_token:
                 self.field2id_token[field] = id_token
             feat[field] = column if ftype == FeatureType.TOKEN else np.split(column, _ends(feat[field]))
+
+    def _change_feat_format(self) -> None:
+        """Turns the frames into tensors, interactions in the order of their times if that is how they will be split.
+
+        RecBole sorts by the tensor's float32 times, in which Unix times up to 128 seconds apart are one. Its sort is
+        stable, so that what is sorted by the frame's float64 times stays so.
+        """
+        order = self._time_order()
+        if order is not None:
+            self._reorder_interactions(order)
+        super()._change_feat_format()
+
+    def _time_order(self) -> np.ndarray | None:
+        """Returns the rows in the order of their times, [n]; None if it does not matter or float32 tells them apart."""
+        args, field = self.config["eval_args"], self.time_field
+        if self.benchmark_filename_list is not None or args["order"] != "TO" or field not in self.inter_feat:
+            return None
+        times = self.inter_feat[field].to_numpy()
+        if times.dtype != np.float64 or np.array_equal(times.astype(np.float32), times):
+            return None
+        return np.argsort(times, kind="stable")
+
+    def _reorder_interactions(self, order: np.ndarray) -> None:
+        """Puts the rows of the interactions, [n], into another order."""
+        self.inter_feat = self.inter_feat.iloc[order].reset_index(drop=True)
 
     def _normalize(self) -> None:
         """Scales the float fields named by ``normalize_field``, or all of them with ``normalize_all``, to [0, 1]."""

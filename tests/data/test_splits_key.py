@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recbole_painvrl.compat import DatasetRepairs
 from recbole_painvrl.data.splits.command import split_dataset
 from recbole_painvrl.data.splits.settings import KINDS
 from recbole_painvrl.errors import UserError
 from tests.data.splitting import READY, assert_disjoint, sets_of, settings_of
-from tests.inputs import Board
+from tests.inputs import Board, write_interactions
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,6 +103,43 @@ def test_times_are_compared_as_the_file_has_them(timed: tuple[str, Path]) -> Non
     times = dict(zip(zip(frame["user_id:token"], frame["item_id:token"]), frame["timestamp:float"], strict=True))  # noqa: B905
     known = [times[pair] for part in READY for pair in sets[part]]
     assert min(times[pair] for pair in sets["test_ood"]) > max(known) and len(sets["test_ood"]) == 60
+
+
+BY_TIME = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"}
+
+
+@pytest.mark.parametrize("kind", [None, "popularity"])
+def test_the_last_of_a_user_is_the_test_however_near_the_others_are(kind: str | None, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    rows = [(f"u{u}", f"i{i}", 1_600_000_000 + 9 * k) for u in range(20) for k, i in enumerate(draw.permutation(9))]
+    frame = pd.DataFrame(sorted(rows), columns=["user_id", "item_id", "timestamp"])
+    write_interactions(tmp_path, "near", frame)
+    config = {"data_path": str(tmp_path), "ood_split": kind, "eval_args": BY_TIME}
+    config["load_col"] = {"inter": ["user_id", "item_id", "timestamp"]}
+    sets, dataset = sets_of("near", config)
+    left = {pair for part in READY for pair in sets[part]}
+    last = frame[[pair in left for pair in zip(frame.user_id, frame.item_id, strict=True)]]
+    last = last.sort_values("timestamp").groupby("user_id").tail(1)
+    assert sets["test"] == set(zip(last.user_id, last.item_id, strict=True))
+    if kind:
+        keys = {key: json.dumps(config[key]) for key in ("eval_args", "load_col")}
+        _, split = split_dataset("near", "other", {"kind": kind}, {**keys, "data_path": str(tmp_path)})
+        assert sets_of("other", {"data_path": str(tmp_path)})[0] == sets
+        assert split.statistics == dataset.ood_split.statistics
+
+
+def test_times_that_float32_tells_apart_are_left_to_recbole(
+    timed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, folder = timed
+    file = folder / name / f"{name}.inter"
+    frame = pd.read_csv(file, sep="\t")
+    frame["timestamp:float"] = frame["timestamp:float"] // 10_000 - 88_125  # with ties
+    frame.to_csv(file, sep="\t", index=False)
+    config = {"data_path": str(folder), "eval_args": BY_TIME, "load_col": None, "ood_split": "popularity"}
+    sets, _ = sets_of(name, config)
+    monkeypatch.delattr(DatasetRepairs, "_change_feat_format")
+    assert sets_of(name, config)[0] == sets
 
 
 @pytest.mark.parametrize(

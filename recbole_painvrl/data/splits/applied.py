@@ -111,6 +111,11 @@ class OodSplits(_Base):
         self._split_rows = np.flatnonzero(stays)
         self.inter_feat = frame[stays].reset_index(drop=True)
 
+    def _reorder_interactions(self, order: NDArray[Any]) -> None:
+        super()._reorder_interactions(order)
+        if self.ood_split is not None:
+            self._split_rows = self._split_rows[order]
+
     def _change_feat_format(self) -> None:
         super()._change_feat_format()
         if self.ood_split is not None:
