@@ -17,7 +17,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute, prepare, run_folder
 from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.report.records import RunFolder
-from recbole_painvrl.trainer.state import load_model
+from recbole_painvrl.trainer.state import check_tokens, load_model
 
 DEFAULT_MODEL = "PaInvRL"
 DEFAULT_DATASET = "ml-100k"
@@ -170,12 +170,14 @@ def load_data_and_model(model_file: str | Path) -> tuple[Any, ...]:
         RecBole's six: configuration, model, data set and the loaders of training, validation and test.
 
     Raises:
-        UserError: There is no model, or the file is not one of ours.
+        UserError: There is no model, the file is not one of ours, or the data have changed since.
     """
-    state = checkpoint.load(find_model(model_file), mapped=True)
+    file = find_model(model_file)
+    state = checkpoint.load(file, mapped=True)
     config = configure(config_dict=state["config"])
     with generators_kept():
         data = prepare(config)
+    check_tokens(state.get("tokens"), data.dataset, file)
     load_model(data.model, state, config["device"])
     data.model.eval()
     return config, data.model, data.dataset, data.train, data.valid, data.test

@@ -16,7 +16,7 @@ import torch
 import yaml
 from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
-from recbole_painvrl import experiment
+from recbole_painvrl import checkpoint, experiment
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import Interrupted
 from recbole_painvrl.quick_start import (
@@ -223,8 +223,43 @@ def test_a_changed_data_set_is_told(board: Board) -> None:
     run_recbole_painvrl("BPR", "board", config_dict=keys(board))
     with open(Path(board.folder, "board", "board.train.inter"), "a") as file:
         file.write("new-user\ti1\ts\ta\n")
+    with pytest.raises(
+        UserError, match=r"model-best\.pth: the data have changed since .*: the users of .*; put the files"
+    ):
+        load_data_and_model(only_run().path)
+    without_tokens(only_run().best_model)
     with pytest.raises(UserError, match="is the data set still the same"):
         load_data_and_model(only_run().path)
+
+
+def turn_rows(board: Board) -> None:
+    """Turns the training file upside down: RecBole numbers users and items as they come."""
+    file = Path(board.folder, "board", "board.train.inter")
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([header, *reversed(rows), ""]))
+
+
+def without_tokens(file: Path) -> None:
+    """Leaves what a checkpoint had before it held digests of its tokens."""
+    checkpoint.save(file, {key: value for key, value in checkpoint.load(file).items() if key != "tokens"})
+
+
+def test_rows_in_another_order_are_told(board: Board) -> None:
+    run_recbole_painvrl("BPR", "board", config_dict=keys(board))
+    turn_rows(board)
+    with pytest.raises(UserError, match=r"the users and items of .*board are others or in another order"):
+        load_data_and_model(only_run().path)
+    without_tokens(only_run().best_model)
+    assert load_data_and_model(only_run().path)[2].item_num == 27  # as ever, of a model without digests
+
+
+def test_a_run_continues_on_its_own_users_and_items_only(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(board, monkeypatch)
+    turn_rows(board)
+    with pytest.raises(UserError, match=r"model-last\.pth: the data have changed since this model was trained"):
+        resume(only_run().path)
+    turn_rows(board)
+    assert resume(only_run().path)["epochs"] == 4
 
 
 def test_a_model_loads_in_a_fresh_process(board: Board) -> None:

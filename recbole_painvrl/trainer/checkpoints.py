@@ -13,7 +13,15 @@ from recbole.utils import set_color
 from recbole_painvrl import checkpoint
 from recbole_painvrl.distributed import Ranks
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.trainer.state import load_model, model_state, optimizer_states, plain_numbers, restore_optimizers
+from recbole_painvrl.trainer.state import (
+    check_tokens,
+    load_model,
+    model_state,
+    optimizer_states,
+    plain_numbers,
+    restore_optimizers,
+    token_digests,
+)
 
 _Base: type[Any] = recbole.trainer.Trainer if TYPE_CHECKING else object
 
@@ -34,6 +42,7 @@ class CheckpointMixin(_Base):
     best_valid_result: dict[str, float] | None
     saved_model_file: str
     _resumed_file: str | None
+    _tokens: dict[str, str] | None  # token_digests of the resumed checkpoint, and of the data once fit has begun
     ranks: Ranks
 
     def _best_file(self) -> str:
@@ -59,6 +68,7 @@ class CheckpointMixin(_Base):
         return {
             "config": self.config.plain(),
             "epoch": next_epoch - 1,
+            "tokens": self._tokens,
             **{name: getattr(self, name) for name in RESUMED},
             "best_valid_result": valid,
             **model_state(self.model),
@@ -71,6 +81,11 @@ class CheckpointMixin(_Base):
             "trainer": self.trainer_state(),
             "records_offset": self.run.offset if self.run else 0,
         }
+
+    def _take_tokens(self, dataset: Any) -> None:
+        """Notes whose rows the model has, once it is sure that a resumed one has had the same."""
+        check_tokens(self._tokens, dataset, self._resumed_file or self.saved_model_file)
+        self._tokens = token_digests(dataset)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """Continues from one of our files as if training had never stopped; later saves do not overwrite it.
@@ -91,6 +106,7 @@ class CheckpointMixin(_Base):
         for name in RESUMED:
             setattr(self, name, state[name])
         self._random = state["random"]
+        self._tokens = state.get("tokens")
         self._resumed_file = str(resume_file)
         if self.run:
             self.run.rewind(state["records_offset"])

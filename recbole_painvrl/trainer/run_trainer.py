@@ -69,6 +69,7 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
         self._epoch = self._first_epoch = -1
         self._saved_at = self._save_seconds = 0.0
         self._resumed_file = None
+        self._tokens = None
         self._watch = LossWatch()
 
     # for subclasses
@@ -134,8 +135,10 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
             Best validation score and result, as RecBole does.
 
         Raises:
-            UserError: The loss or a parameter is not a number, the loss explodes, or the disk is full.
+            UserError: The loss or a parameter is not a number, the loss explodes, the disk is full, or the model was
+                resumed and has been trained on data with other users or items.
         """
+        self._take_tokens(train_data._dataset)
         self._loaders = {"train": train_data, "valid": valid_data}
         self._keeps_last = bool(saved and self.run)
         self._first_epoch = getattr(self, "start_epoch", 0)

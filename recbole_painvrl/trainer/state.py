@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from recbole_painvrl.errors import UserError
+
+TOKENS_A_PIECE = 100_000
 
 
 def model_state(model: Any) -> dict[str, Any]:
@@ -39,6 +45,40 @@ def load_model(model: Any, state: dict[str, Any], device: torch.device) -> None:
         for name, value in state["other_parameter"].items()
     }
     model.load_other_parameter(other)
+
+
+def token_digests(dataset: Any) -> dict[str, str]:
+    """Returns a digest of the tokens in the order of their ids, under ``users`` and ``items``."""
+    fields = {"users": dataset.uid_field, "items": dataset.iid_field}
+    return {name: _digest(dataset.field2id_token[field]) for name, field in fields.items()}
+
+
+def _digest(tokens: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(tokens), TOKENS_A_PIECE):
+        piece = tokens[start : start + TOKENS_A_PIECE].tolist()
+        digest.update("\n".join([*piece, ""]).encode())
+    return digest.hexdigest()
+
+
+def check_tokens(stored: Mapping[str, str] | None, dataset: Any, file: str | Path) -> None:
+    """Compares the digests of a checkpoint with a data set; those that were written without any pass.
+
+    Args:
+        stored: Result of :func:`token_digests` where the model was trained, or None.
+        dataset: The data set to use the model with.
+        file: The checkpoint, for the message.
+
+    Raises:
+        UserError: Ids stand for other tokens now.
+    """
+    found = token_digests(dataset) if stored else {}
+    others = " and ".join(name for name in found if found[name] != (stored or {}).get(name))
+    if others:
+        raise UserError(
+            f"{file}: the data have changed since this model was trained: the {others} of {dataset.dataset_path} are "
+            "others or in another order, and would be taken for one another; put the files back, or train again"
+        )
 
 
 def plain_numbers(model: Any) -> dict[str, float]:
