@@ -21,6 +21,7 @@ from recbole_painvrl.errors import UserError, nearest
 
 BYTES_A_PIECE = 32 * 2**20
 TYPES = ("token", "token_seq", "float", "float_seq")
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"?(.*)', re.DOTALL)  # in quotation marks, and whatever follows the last of them
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class AtomicFormat:
     def from_config(cls, config: Mapping[str, Any]) -> AtomicFormat:
         """Returns the format that RecBole's keys of the same names describe."""
         return cls(config["field_separator"], config["seq_separator"], config["encoding"] or "utf-8")
+
+    def unquoted(self, cell: str) -> str:
+        """Returns a cell as pandas reads it, by which RecBole reads: one that starts with a quotation mark is quoted.
+
+        Where a separator has several characters pandas knows no quoting.
+        """
+        found = _QUOTED.match(cell) if len(self.field_separator) == 1 else None
+        return found[1].replace('""', '"') + found[2] if found else cell
 
 
 def read_header(path: Path, form: AtomicFormat) -> dict[str, str]:
@@ -143,9 +152,14 @@ def _wrong_counts(
 
 
 def read_text(
-    path: Path, form: AtomicFormat, columns: Sequence[str], header: Mapping[str, str], blank_lines: bool = True
+    path: Path,
+    form: AtomicFormat,
+    columns: Sequence[str],
+    header: Mapping[str, str],
+    blank_lines: bool = True,
+    quoted: bool = False,
 ) -> pd.DataFrame:
-    """Reads some columns as they stand, so that ``NA`` stays ``NA`` and an empty cell is the empty text.
+    """Reads some columns as RecBole's reader parts them, but ``NA`` stays ``NA`` and an empty cell is the empty text.
 
     Args:
         path: The file.
@@ -153,12 +167,13 @@ def read_text(
         columns: The columns to read; each must be in the header.
         header: Type by column name.
         blank_lines: Whether blank lines are rows, of empty cells; else they are left out, as RecBole's reader does.
+        quoted: Whether quotation marks around and in a cell stay, for what is written again.
 
     Returns:
         One column of text for each of ``columns``; the index counts rows: lines below the header if ``blank_lines``.
 
     Raises:
-        UserError: The file is not in the encoding that the format says.
+        UserError: The file is not in the encoding that the format says, or a quotation mark swallows line ends.
     """
     try:
         frame = pd.read_csv(
@@ -171,14 +186,23 @@ def read_text(
             dtype=str,
             keep_default_na=False,
             na_filter=False,
-            quoting=csv.QUOTE_NONE,
+            quoting=csv.QUOTE_NONE if quoted else csv.QUOTE_MINIMAL,
             encoding=form.encoding,
             skip_blank_lines=not blank_lines,
             engine="c" if len(form.field_separator) == 1 else "python",
         )
     except UnicodeDecodeError as error:
         raise encoding_error(path, form.encoding, error) from error
+    except pd.errors.ParserError as error:
+        raise find_quote(path, form) from error
+    if blank_lines and len(frame) != _count_lines(path, form.encoding) - 1:
+        raise find_quote(path, form)
     return frame[list(columns)]
+
+
+def _count_lines(path: Path, encoding: str) -> int:
+    with path.open(encoding=encoding, newline="\n") as file:
+        return sum(1 for _ in file)
 
 
 def parser_separator(separator: str) -> str:
@@ -205,8 +229,12 @@ def find_quote(path: Path, form: AtomicFormat) -> UserError:
     """Returns the error of a file of which quotation marks at the start of a cell swallowed rows."""
     with path.open(encoding=form.encoding) as file:
         for line, text in enumerate(file, start=1):
-            for cell in text.split(form.field_separator):
-                if cell.startswith('"'):
-                    why = "a cell that starts with a quotation mark makes RecBole read on over the end of the line"
-                    return UserError(f"{path}, line {line}: {why}; remove the mark")
+            if any(map(_is_open, text.split(form.field_separator))):
+                why = "a cell that starts with a quotation mark makes RecBole read on over the end of the line"
+                return UserError(f"{path}, line {line}: {why}; remove the mark")
     return UserError(f"{path}: RecBole reads fewer or more rows than there are lines; look for control characters")
+
+
+def _is_open(cell: str) -> bool:
+    """Says whether a cell starts with a quotation mark that no other one closes."""
+    return cell.startswith('"') and '"' not in cell[1:].replace('""', "")

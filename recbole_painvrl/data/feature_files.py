@@ -141,7 +141,7 @@ class AtomicFile:
                 cells = text.rstrip(b"\r\n").split(self.separator)
                 if len(cells) == self.n_columns:
                     if cells[self.column].strip():
-                        self.tokens.append(cells[self.id_column].decode(self.form.encoding))
+                        self.tokens.append(self.form.unquoted(cells[self.id_column].decode(self.form.encoding)))
                         self.offsets.append(offset)
                         self.lines.append(line)
                 elif cells != [b""]:

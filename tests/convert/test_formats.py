@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from recbole_painvrl.convert import convert
+from recbole_painvrl.data.atomic import AtomicFormat
+from recbole_painvrl.data.features import Items
 from tests.convert.inputs import (
     N_USERS,
     SPLITS,
@@ -104,6 +107,16 @@ def test_columns_and_metadata(raw: RawFolder, tmp_path: Path) -> None:
     assert "benchmark_filename: [train, valid, test, test_ood]" in settings
     assert "RATING_FIELD: rating\nTIME_FIELD: timestamp\n" in settings
     assert "  words: {source: words, field: words}\n" in settings
+
+
+def test_quotation_marks_are_written_as_they_are_read(raw: RawFolder, tmp_path: Path) -> None:
+    folder = raw("csv")
+    (folder / "items.csv").write_text('item,tags\n0,"12"" pop ""live"""\n1,""""\n2,"a\tb"\n')
+    convert("csv", folder, "tiny", tmp_path)
+    items = Items(tmp_path / "tiny", "tiny", np.array(["[PAD]", "0", "1", "2", "3"]), "item_id", AtomicFormat())
+    assert items.texts("tags") == ["", '12" pop "live"', '"', "a b", ""]
+    stored = pd.read_csv(items.path, sep="\t")["tags:token_seq"].fillna("")
+    assert stored[:4].tolist() == items.texts("tags")[1:]
 
 
 def test_interactions_without_split(raw: RawFolder, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_modalities_count_in_the_cache_check() -> None:
         ("user_id:token\titem_id:token\nu\ti\nu\ti\tx\n", r"line 3: 3 columns where the header names 2"),
         ("user_id:token\titem_id:token\nu\ti\n\nu\nv\n", r"line 4: 1 columns .*2 such rows"),
         ("user_id:token\titem_id:token\nu\ti\nu\t\n", r"row 2 below the header: item_id is empty"),
+        ('user_id:token\titem_id:token\n"u"\ti\nu\t"j\nv\ti"\n', r"line 3: a cell that starts with a quotation mark"),
         ('user_id:token\titem_id:token\nu\t"i\nv\ti"\n', r"line 2: a cell that starts with a quotation mark"),
         (
             "user_id:token\titem_id:token\trating:float\nu\ti\t1\nu\tj\tgood\n",
@@ -132,6 +133,16 @@ def test_real_metadata_of_movielens(load: Callable) -> None:
     told = {genres.names[i] for i in np.flatnonzero(genres.values[item])}
     assert told == {"Animation", "Children's", "Comedy"}
     assert all(np.isfinite(modality.values).all() for modality in dataset.modalities.values())
+
+
+def test_quoted_tags_are_those_that_recbole_loads(board: Board, load: Callable) -> None:
+    file = board.folder / board.name / f"{board.name}.item"
+    lines = file.read_text().replace("\teven", '\t"12"" pop ""live"""').replace("\todd", '\t7" "pop"').splitlines()
+    file.write_text("\n".join([lines[0].replace("parity:token", "parity:token_seq"), *lines[1:], ""]))
+    modalities = {"tags": {"source": "tags", "field": "parity"}}
+    dataset = load(board.name, board.config(load_col=None, modalities=modalities))
+    assert set(dataset.modalities["tags"].names) == set(dataset.field2id_token["parity"][1:])
+    assert set(dataset.modalities["tags"].names) == {'12"', "pop", '"live"', '7"', '"pop"'}
 
 
 def test_feature_rows_follow_their_tokens(board: Board, load: Callable) -> None:

@@ -112,6 +112,28 @@ def test_metadata_sources(folder: Path, caplog: Any) -> None:
     assert any("1 cells are not numbers (such as 'V')" in message for message in caplog.messages)
 
 
+CELLS = {'"x ""y"""': 'x "y"', 'x"': 'x"', '"x y"z"': 'x yz"', '""': "", '"""x"""': '"x"'}
+
+
+def test_quotation_marks_are_read_as_recbole_reads_them(folder: Path) -> None:
+    lines = [f"i{number}\t{cell}\n" for number, cell in enumerate(CELLS)]
+    (folder / "toy.item").write_text("item_id:token\tgenre:token_seq\n" + "".join(lines) + '"a ""b"""\tx\n')
+    tokens = np.array(["[PAD]", *(f"i{number}" for number in range(len(CELLS))), 'a "b"'])
+    items = Items(folder, "toy", tokens, "item_id", AtomicFormat())
+    assert items.texts("genre") == ["", *CELLS.values(), "x"]
+    assert [AtomicFormat().unquoted(cell) for cell in CELLS] == list(CELLS.values())
+    write_atomic_features(folder.parent, "toy", "sound", ['"a ""b"""', "i1", "i2", "i0"], VALUES)
+    sound = load_modalities({"sound": raw("atomic")}, items, seed=1)["sound"]
+    assert sound.values[-1].tolist() == VALUES[0].tolist()
+
+
+def test_separators_of_several_characters_know_no_quotation_marks(folder: Path) -> None:
+    form = AtomicFormat(field_separator="||")
+    (folder / "toy.item").write_text('item_id:token||genre:token\na||"x"\n')
+    assert Items(folder, "toy", np.array(["[PAD]", "a"]), "item_id", form).texts("genre") == ["", '"x"']
+    assert form.unquoted('"x"') == '"x"'
+
+
 def test_non_finite_values_are_named(folder: Path) -> None:
     for bad in (np.nan, np.inf, 1e300):
         values = VALUES.astype(np.float64)
@@ -216,6 +238,10 @@ def test_metadata_files_are_checked(folder: Path) -> None:
     (folder / "toy.item").write_text("item_id:token\tgenre:token\na\tx\nb\tx\na\ty\n")
     with pytest.raises(UserError, match=r"toy\.item, line 4: the item 'a' is at line 2 already"):
         load(folder, genres)
+    for rows, line in (('a\t"x\nb\ty"\n', 2), ('a\t"x"\nb\ty\nc\t"x\n', 4)):
+        (folder / "toy.item").write_text(f"item_id:token\tgenre:token\n{rows}")
+        with pytest.raises(UserError, match=rf"toy\.item, line {line}: a cell that starts with a quotation mark"):
+            load(folder, genres)
     (folder / "toy.item").write_text("item_id:token\tgenre:token\na\t\nb\t\n")
     with pytest.raises(UserError, match=r"toy\.item, column genre \(modality genre\): no item has a value"):
         load(folder, genres)

@@ -105,6 +105,22 @@ def test_times_are_compared_as_the_file_has_them(timed: tuple[str, Path]) -> Non
     assert min(times[pair] for pair in sets["test_ood"]) > max(known) and len(sets["test_ood"]) == 60
 
 
+@pytest.mark.parametrize(("field", "label"), [("parity", "even"), ("environment", "b")])
+def test_quoted_labels_are_those_that_recbole_loads(field: str, label: str, board: Board) -> None:
+    config = board.config(benchmark_filename=READY, load_col=None)
+    settings = {"kind": "group", "field": field, "keep": 0.2}
+    expected, _ = sets_of(board.name, {**config, "ood_split": {**settings, "values": label}})
+    for file in (board.folder / board.name).glob("*.i*e*"):
+        file.write_text(file.read_text().replace(f"\t{label}\n", '\t"7"" live"\n'))
+    settings["values"] = '7" live'
+    found, dataset = sets_of(board.name, {**config, "ood_split": settings})
+    assert found == expected and '7" live' in dataset.field2id_token[field]
+    keys = {key: json.dumps(value) for key, value in config.items() if key != "data_path"}
+    split_dataset(board.name, "other", settings, {**keys, "data_path": str(board.folder)})
+    found, loaded = sets_of("other", {"data_path": str(board.folder)})
+    assert found == expected and '7" live' in loaded.field2id_token[field]
+
+
 BY_TIME = {"split": {"LS": "valid_and_test"}, "group_by": "user", "order": "TO", "mode": "full"}
 
 

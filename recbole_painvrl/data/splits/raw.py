@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_painvrl.data.atomic import AtomicFormat, read_header, read_text
+from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header, read_text
 from recbole_painvrl.errors import UserError, nearest
 
 
@@ -44,12 +44,21 @@ class RawFiles:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """All rows of all files as text, those that RecBole reads; a column that a file lacks is empty there."""
+        """All rows that RecBole reads, as they are written; a column that a file lacks is empty there."""
+        return self._read(list(self.columns), quoted=True)
+
+    def cells(self, field: str) -> pd.Series:
+        """Returns a column of :attr:`rows` without the quotation marks that its cells are written in."""
+        return self._read([field])[field]
+
+    def _read(self, columns: list[str], quoted: bool = False) -> pd.DataFrame:
         frames = []
         for path in self.paths:
             header = read_header(path, self.form)
-            frames.append(read_text(path, self.form, list(header), header, blank_lines=False))
-        return pd.concat(frames, ignore_index=True).reindex(columns=list(self.columns)).fillna("")
+            # of a file that lacks all of them the rows count still
+            wanted = [column for column in columns if column in header] or list(header)[:1]
+            frames.append(read_text(path, self.form, wanted, header, blank_lines=False, quoted=quoted))
+        return pd.concat(frames, ignore_index=True).reindex(columns=columns).fillna("")
 
     def metadata(self, suffix: str) -> dict[str, str]:
         """Returns the columns of ``.item`` or ``.user``, none if there is no such file."""
@@ -60,11 +69,12 @@ class RawFiles:
         """Returns a column of ``.item`` or ``.user`` for each token, as text; empty where the file has no such token.
 
         Raises:
-            UserError: The file has no id column.
+            UserError: The file has no id column, or a row is malformed.
         """
         path, header = self.folder / f"{self.dataset}.{suffix}", self.metadata(suffix)
         if id_field not in header:
             raise UserError(f"{path}, line 1: no column {id_field!r}.{nearest(id_field, header)}")
+        check_rows(path, self.form, len(header))
         frame = read_text(path, self.form, [id_field, field], header)
         found = dict(zip(frame[id_field], frame[field], strict=True))
         return np.array([found.get(token, "") for token in tokens], dtype=object)
@@ -95,9 +105,10 @@ def read_times(files: RawFiles, field: str | None, rows: NDArray[Any]) -> NDArra
         there = ", ".join(files.columns)
         what = f"{files.paths[0].name} has no column {field!r} (TIME_FIELD; there are {there})"
         raise UserError(f"ood_split: kind time needs timestamps, but {what}.{nearest(str(field), files.columns)}")
-    times: NDArray[Any] = pd.to_numeric(files.rows[field], errors="coerce").to_numpy(dtype=np.float64)[rows]
+    cells = files.cells(field)
+    times: NDArray[Any] = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64)[rows]
     if not np.isfinite(times).all():
         bad = rows[int(np.flatnonzero(~np.isfinite(times))[0])]
-        cell = files.rows[field].iloc[bad]
-        raise UserError(f"ood_split: {files.dataset}, interaction {bad + 1}: {field} {cell!r} is no time; mend the row")
+        what = f"{field} {cells.iloc[bad]!r} is no time; mend the row"
+        raise UserError(f"ood_split: {files.dataset}, interaction {bad + 1}: {what}")
     return times

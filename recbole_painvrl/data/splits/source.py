@@ -48,7 +48,7 @@ class Source:
     def cells(self, suffix: str, field: str) -> NDArray[Any]:
         """Returns the cell of each interaction, of its user or of its item, [n] texts."""
         if suffix == "inter":
-            found: NDArray[Any] = self.files.rows[field].to_numpy(dtype=object)[self.rows]
+            found: NDArray[Any] = self.files.cells(field).to_numpy(dtype=object)[self.rows]
         elif suffix == "item":
             found = self.files.of_tokens("item", self.fields["item"], field, self.items)[self.table.items]
         else:
