@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ CHANGED_MEANWHILE = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 def write(raw: RawData, target: Path, overwrite: bool = False) -> None:
     """Writes the atomic files, features and settings of ``raw`` into the folder ``target``.
 
-    An error or an interrupt leaves nothing behind; a killed process leaves at most a hidden ``.<name>.partial-<pid>``.
+    An error or an interrupt leaves nothing behind; a killed process leaves at most what :func:`new_folder` says.
 
     Raises:
         UserError: if ``target`` exists and ``overwrite`` is false, or the disk refuses.
@@ -39,18 +39,59 @@ def write(raw: RawData, target: Path, overwrite: bool = False) -> None:
 
 @contextmanager
 def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
-    """Gives a hidden folder beside ``target`` that takes its place when the block ends without an error."""
+    """Gives a hidden folder beside ``target`` that takes its place when the block ends without an error.
+
+    A killed process leaves its ``.<name>.partial-<number>``, which stays until somebody removes it by hand: whether the
+    process lives, perhaps on another machine that shares the disk, cannot be known. If it was killed in the moment
+    between two renames, what it was about to replace is left as ``.<name>.old-<number>``; the next call puts it back.
+
+    Raises:
+        UserError: ``target`` exists and ``overwrite`` is false.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    _remove(folder)
+    if _recover(target) and not overwrite:
+        why = "a killed process had moved it aside, it is back now"
+        raise UserError(f"{target}: exists already ({why}); choose another --name or say --overwrite")
+    folder = _beside(target, "partial")
     try:
         folder.mkdir()
         yield folder
-        for path in (*sorted(folder.iterdir()), folder):
+        for path in (*sorted(folder.rglob("*")), folder):
             _sync(path)
         _publish(folder, target, overwrite)
     finally:
         _remove(folder)
+
+
+def _beside(target: Path, kind: str) -> Path:
+    """Returns a hidden name of its own; random, as processes on machines that share the disk have the same numbers."""
+    return target.with_name(f".{target.name}.{kind}-{os.urandom(6).hex()}")
+
+
+def _recover(target: Path) -> bool:
+    """Puts back what a killed process moved aside last, if nothing is in its place; says whether it did.
+
+    What was moved aside and has a successor is removed.
+    """
+    # Listed before the place is looked at: what was aside by then and has a successor is of use to nobody.
+    aside = [path for path in target.parent.iterdir() if path.name.startswith(f".{target.name}.old-")]
+    back = None
+    with suppress(FileNotFoundError):  # the process that moved it aside lives and was quicker
+        if aside and not os.path.lexists(target):
+            back = max(aside, key=lambda path: path.lstat().st_ctime_ns)
+            os.replace(back, target)
+    for path in aside:
+        with suppress(OSError):
+            _discard(path, target)
+    return back is not None
+
+
+def _discard(old: Path, target: Path) -> None:
+    """Removes a former data set; first renamed, so that one of which files are gone already is never put back."""
+    waste = _beside(target, "partial")
+    with suppress(FileNotFoundError):  # another process was quicker
+        os.replace(old, waste)
+    _remove(waste)
 
 
 def _publish(folder: Path, target: Path, overwrite: bool) -> None:
@@ -70,18 +111,17 @@ def _rename(folder: Path, target: Path, overwrite: bool) -> None:
     elif not overwrite:
         raise UserError(f"{target}: exists already; choose another --name or say --overwrite")
     else:
-        old = target.with_name(f".{target.name}.old-{os.getpid()}")
-        _remove(old)
+        old = _beside(target, "old")
         os.replace(target, old)
         try:
             os.replace(folder, target)
         except BaseException:
             if os.path.lexists(target):  # another process was quicker
-                _remove(old)
+                _discard(old, target)
             else:
                 os.replace(old, target)
             raise
-        _remove(old)
+        _discard(old, target)
     _sync(target.parent)
 
 
