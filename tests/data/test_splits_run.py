@@ -61,6 +61,64 @@ def test_the_written_folder_ranks_new_items_only_too(board: Board) -> None:
     assert {type(loaders[name]).__name__ for name in ("test_ood", "valid_ood")} == {"NewItemsLoader"}
 
 
+def test_the_written_folder_has_all_other_files_of_the_source(board: Board) -> None:
+    source, config = board.folder / board.name, board.config()
+    (source / "board.test_ood.inter").rename(source / "board.test_far.inter")
+    rows = board.train.head(3).assign(item_id=board.cold[0])  # an item that training has not
+    write_interactions(board.folder, board.name, rows, "test_new")
+    (source / "truth.csv").write_text("modality,dimension,truth\n")
+    (source / "split.json").write_text("of another split")
+    config |= {"benchmark_filename": [*READY, "test_far", "test_new"], "test_candidates": {"test_new": "new"}}
+    by_key, _ = sets_of(board.name, {**config, "ood_split": {"kind": "popularity"}})
+    keys = {key: json.dumps(config[key]) for key in ("benchmark_filename", "test_candidates", "load_col")}
+    folder, _ = split_dataset(board.name, "other", {"kind": "popularity"}, {**keys, "data_path": str(board.folder)})
+    by_folder, dataset = sets_of("other", {"data_path": str(board.folder)})
+    assert by_folder == by_key and list(by_folder) == list(by_key) == [*READY, "test_far", "test_new", "test_ood"]
+    assert dataset.test_candidates == {"test_new": "new"}
+    assert (folder / "truth.csv").read_text().startswith("modality")
+    assert json.loads((folder / "split.json").read_text())["dataset"] == board.name
+
+
+def test_a_further_set_that_has_the_name_of_a_first_one(board: Board) -> None:
+    source = board.folder / board.name
+    names = ["learn", "valid", "test", "train"]
+    (source / "board.learn.inter").write_bytes((source / "board.train.inter").read_bytes())
+    keys = {"benchmark_filename": json.dumps(names), "data_path": str(board.folder)}
+    with pytest.raises(UserError, match="the further set 'train' would bear the name of one of the first three"):
+        split_dataset(board.name, "other", {"kind": "popularity"}, keys)
+
+
+def test_a_file_that_has_the_new_name_already(board: Board) -> None:
+    keys = {"benchmark_filename": json.dumps(READY), "data_path": str(board.folder)}
+    np.save(board.folder / board.name / "other.invariant.npy", np.eye(2))
+    with pytest.raises(UserError, match=r"other\.invariant\.npy: .*; choose another --name"):
+        split_dataset(board.name, "other", {"kind": "cold_items"}, keys)
+    assert np.load(board.folder / board.name / "board.invariant.npy").shape == (26, 4)
+
+
+def test_features_of_subfolders_stay_where_the_settings_name_them(board: Board) -> None:
+    source, keys = board.folder / board.name, {"data_path": str(board.folder)}
+    (source / "features").mkdir()
+    for suffix in ("npy", "ids"):
+        (source / f"board.invariant.{suffix}").rename(source / "features" / f"v.{suffix}")
+    keys["modalities"] = json.dumps({"visual": {"source": "npy", "file": "features/v.npy"}})
+    keys["benchmark_filename"] = json.dumps(READY)
+    before = sets_of(board.name, {**keys, "ood_split": {"kind": "cold_items"}}, "ERM")[1].modalities["visual"]
+    split_dataset(board.name, "other", {"kind": "cold_items"}, keys)
+    after = sets_of("other", {"data_path": str(board.folder)}, "ERM")[1].modalities["visual"]
+    rows = [{tuple(row) for row in modality.values.tolist()} for modality in (before, after)]
+    assert rows[0] == rows[1] and len(rows[0]) > 20
+
+
+@pytest.mark.parametrize("file", ["{folder}/board/board.invariant.npy", "../board/board.invariant.npy"])
+def test_features_outside_of_the_folder_are_refused(file: str, board: Board) -> None:
+    modalities = {"visual": {"source": "npy", "file": file.format(folder=board.folder)}}
+    keys = {"benchmark_filename": json.dumps(READY), "data_path": str(board.folder)}
+    with pytest.raises(UserError, match=r"modalities\.visual\.file: .* is not in the data folder; put the file there"):
+        split_dataset(board.name, "other", {"kind": "cold_items"}, {**keys, "modalities": json.dumps(modalities)})
+    assert [path.name for path in board.folder.iterdir()] == [board.name]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

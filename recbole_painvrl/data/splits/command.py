@@ -17,10 +17,11 @@ from recbole_painvrl.config_keys import RECBOLE_PROPERTIES, load_yaml, read_yaml
 from recbole_painvrl.convert.modalities import PLAIN
 from recbole_painvrl.convert.write import new_folder
 from recbole_painvrl.data.settings import check_inside
-from recbole_painvrl.data.splits.applied import AppliedSplit
+from recbole_painvrl.data.splits.applied import HELD_SETS, AppliedSplit
 from recbole_painvrl.data.splits.save import write_sets
 from recbole_painvrl.data.splits.settings import COMMON, KINDS
 from recbole_painvrl.data.splits.statistics import as_text
+from recbole_painvrl.data.splits.table import SETS, TEST_OOD
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.randomness import generators_kept
@@ -39,8 +40,8 @@ def split_dataset(
 ) -> tuple[Path, AppliedSplit]:
     """Writes the data set ``name``, which is ``dataset`` with an out-of-distribution test set, beside it.
 
-    The interactions are split as a run with the same keys and ``ood_split`` would split them. Item and user files are
-    copied, feature matrices linked where that is possible.
+    The interactions are split as a run with the same keys and ``ood_split`` would split them; benchmark files after the
+    third stay as they are. All other files are copied, feature matrices linked where that is possible.
 
     Args:
         dataset: The data set to split.
@@ -58,13 +59,15 @@ def split_dataset(
     config = configure("BPR", dataset, config_dict={"ood_split": dict(settings)}, command_line=keys)
     target = Path(config.plain()["data_path"]) / name
     _check_place(target, name, dataset, overwrite)
+    further = _further_sets(config)
     with generators_kept():
         split = _build(config)
     try:
         with new_folder(target, overwrite) as folder:
             write_sets(split, folder, name)
-            _take_files(split.source.files.folder, dataset, folder, name, config["modalities"])
-            (folder / f"{name}.yaml").write_text(_settings_text(config, split), encoding="utf-8")
+            _take_files(split.source.files.folder, dataset, folder, name, further)
+            _take_features(split.source.files.folder, folder, config["modalities"])
+            (folder / f"{name}.yaml").write_text(_settings_text(config, split, further), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target, split
@@ -91,18 +94,44 @@ def _build(config: Config) -> AppliedSplit:
     return split
 
 
-def _take_files(source: Path, dataset: str, folder: Path, name: str, modalities: Any) -> None:
-    """Takes over every file of the source but interactions and settings, under the new name."""
-    for path in sorted(source.glob(f"{dataset}.*")):
-        if path.is_file() and path.suffix not in (".inter", ".yaml"):
+def _further_sets(config: Config) -> list[str]:
+    """Returns the benchmark files after the third, which no split touches."""
+    named = config["benchmark_filename"]
+    further = list(named[3:]) if isinstance(named, list) else []
+    for part in SETS[:TEST_OOD]:
+        if part in further:
+            what = f"the further set '{part}' would bear the name of one of the first three in the new folder"
+            raise UserError(f"benchmark_filename: {what}; rename its file")
+    return further
+
+
+def _take_files(source: Path, dataset: str, folder: Path, name: str, further: list[str]) -> None:
+    """Takes over every file of the source but settings and the interactions that are split, under the new name."""
+    kept = {f"{dataset}.{part}.inter" for part in further}
+    left = {f"{dataset}.yaml", "split.json"}  # the new folder has its own
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    for path in files:
+        if path.name in left or (path.suffix == ".inter" and path.name not in kept):
+            continue
+        if path.name.startswith(f"{dataset}."):
             _take(path, folder / f"{name}{path.name[len(dataset) :]}")
+        elif path.name.startswith(f"{name}."):
+            raise UserError(f"{path}: the new folder would take it for a file of its own; choose another --name")
+        else:
+            _take(path, folder / path.name)
+
+
+def _take_features(source: Path, folder: Path, modalities: Any) -> None:
+    """Takes over the files that ``modalities`` names in full, which keep their names, from subfolders too."""
     for modality, given in modalities.items() if isinstance(modalities, dict) else ():
         file = given.get("file") if isinstance(given, dict) else None
+        if not isinstance(file, str) or not Path(file).name:
+            continue
         check_inside(modality, file)
-        if file:  # named in full by the settings: keeps its name
-            for path in (source / file, (source / file).with_suffix(".ids")):
-                if path.is_file() and not (folder / path.name).exists():
-                    _take(path, folder / path.name)
+        for part in (Path(file), Path(file).with_suffix(".ids")):
+            if (source / part).is_file() and not (folder / part).exists():
+                (folder / part).parent.mkdir(parents=True, exist_ok=True)
+                _take(source / part, folder / part)
 
 
 def _take(path: Path, target: Path) -> None:
@@ -116,16 +145,20 @@ def _take(path: Path, target: Path) -> None:
     shutil.copyfile(path, target)
 
 
-def _settings_text(config: Config, split: AppliedSplit) -> str:
+def _settings_text(config: Config, split: AppliedSplit, further: list[str]) -> str:
     """Returns the settings of the new data set as YAML text."""
     plain = config.plain()
     stock = read_yaml(RECBOLE_PROPERTIES / "dataset" / "sample.yaml")  # what every data set starts from
     names = {*dataset_arguments, "modalities", "encoding"} - {*_DONE.split()}
     settings = {key: plain[key] for key in _FORMAT}
     settings |= {key: plain[key] for key in plain if key in names and plain[key] != stock.get(key)}
-    settings["benchmark_filename"] = list(split.statistics)
+    held = [part for part in HELD_SETS if part in split.statistics]
+    settings["benchmark_filename"] = [*SETS[:TEST_OOD], *further, *held]
+    candidates = dict(plain["test_candidates"] or {})
     if split.settings.get("candidates") == "new":
-        settings["test_candidates"] = {key: "new" for key in split.statistics if key.endswith("_ood")}
+        candidates |= dict.fromkeys(held, "new")
+    if candidates:
+        settings["test_candidates"] = candidates
     text: str = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
     return text
 
