@@ -17,7 +17,8 @@ MODALITY_NAMES = {
     **dict.fromkeys(("a", "audio", "acoustic"), "acoustic"),
     **dict.fromkeys(("t", "text", "textual"), "textual"),
 }
-PLAIN = re.compile(r"\w[\w.-]*")
+PLAIN = re.compile(r"\w[\w.-]*")  # names of data sets
+MODALITY = re.compile(r"\w[\w-]*")  # a dot would end the name in <data set>.<modality>.npy
 
 
 def modality_name(stem: str) -> str:
@@ -40,8 +41,10 @@ def find_features(files: Iterable[Path], name_of: Callable[[Path], str | None]) 
         name = name_of(path)
         if name is None:
             continue
-        if not PLAIN.fullmatch(name):
-            raise UserError(f"{path}: '{name}' cannot name a modality; use letters, digits, '_', '-' and '.' only")
+        if not MODALITY.fullmatch(name):
+            raise UserError(
+                f"{path}: '{name}' cannot name a modality; use letters, digits, '_' and '-' in the file's name"
+            )
         if name in found:
             raise UserError(f"{found[name]} and {path.name} are both modality '{name}': keep one of them")
         found[name] = path

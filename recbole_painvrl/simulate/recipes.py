@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from recbole_painvrl.convert.modalities import PLAIN
+from recbole_painvrl.convert.modalities import MODALITY
 from recbole_painvrl.errors import UserError
 
 
@@ -115,7 +115,7 @@ def _at_least(least: int) -> tuple[str, Callable[[Any], bool]]:
 
 
 def _names(value: tuple[str, ...]) -> bool:
-    return len(value) > 0 and len(set(value)) == len(value) and all(map(PLAIN.fullmatch, value))
+    return len(value) > 0 and len(set(value)) == len(value) and all(map(MODALITY.fullmatch, value))
 
 
 _TRUTH = ("true or false", lambda value: isinstance(value, bool))
@@ -125,7 +125,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("invariant_columns", "spurious_columns", "noise_columns"), _at_least(0)),
     **dict.fromkeys(("invariant", "spurious", "popularity"), _STRENGTH),
     "gamma": ("finite numbers such as 3,1.5,0", lambda value: len(value) > 0 and all(map(math.isfinite, value))),
-    "modalities": ("different plain names such as visual,acoustic", _names),
+    "modalities": ("different names such as visual,acoustic, of letters, digits, _ and -", _names),
     "shared": ("a number from 0 to 1", lambda value: 0 <= value <= 1),
     "shifts": ("0, or 2 and more", lambda value: value == 0 or value >= 2),
     "one_environment": _TRUTH,

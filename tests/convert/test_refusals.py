@@ -108,6 +108,15 @@ def test_two_files_of_one_modality(raw: RawFolder, refused: Refused) -> None:
     assert "are both modality 'visual'" in refused("csv", folder)
 
 
+@pytest.mark.parametrize("layout", ["csv", "mmssl", "mmrec"])
+def test_modalities_that_no_run_could_load(raw: RawFolder, refused: Refused, layout: str) -> None:
+    folder = raw(layout)
+    np.save(folder / "clip.2_feat.npy", VISUAL)
+    message = refused(layout, folder)
+    assert "clip.2_feat.npy: 'clip.2" in message
+    assert "cannot name a modality; use letters, digits, '_' and '-' in the file's name" in message
+
+
 def test_words_of_unknown_items(raw: RawFolder, refused: Refused) -> None:
     folder = raw("csv")
     (folder / "t_words.csv").write_text("item,word\n0,1\n8,1\n")
