@@ -59,10 +59,12 @@ def told(work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (OSError, RuntimeError) as error:
-        full = no_room(error)
-        if full is None:
+        message = no_room(error)
+        if message is None and isinstance(error, PermissionError) and error.filename is not None:
+            message = UserError(f"{error.filename}: {error.strerror}; look at its permissions and owner")
+        if message is None:
             raise
-        say(f"error: {full}")
+        say(f"error: {message}")
         return 2
 
 

@@ -32,7 +32,7 @@ from recbole_painvrl.config_keys import (
     read_layer,
     read_yaml,
 )
-from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.errors import UserError, nearest, unreadable
 from recbole_painvrl.utils import get_model
 
 __all__ = ["Config", "config_hash", "properties_files", "properties_folder"]
@@ -153,7 +153,11 @@ class Config(recbole.config.Config):
         defaults.update(read_layer(folder / "dataset" / f"{dataset}.yaml"))
         defaults.update(read_layer(folder / "tuned" / dataset / f"{model}.yaml"))
         beside_data = Path(self._data_parent(defaults)) / dataset / f"{dataset}.yaml"
-        if beside_data.is_file():
+        try:
+            there = beside_data.is_file()
+        except OSError as error:
+            raise unreadable(beside_data.parent, error) from error
+        if there:
             content = read_yaml(beside_data)
             _check_data_keys(content, beside_data)
             given, self._origins = self._origins, {}

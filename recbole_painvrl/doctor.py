@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recbole_painvrl import __version__
+from recbole_painvrl.errors import UserError, unreadable
 
 PACKAGES = (
     "torch",
@@ -140,8 +141,11 @@ def _data_folders(parent: Path) -> Iterator[str]:
     folders = sorted(path for path in parent.iterdir() if path.is_dir())
     yield f"data        {parent.resolve()}: {len(folders)} data sets, and ml-100k from RecBole's wheel"
     for folder in folders:
-        findings = list(_findings(folder))
-        yield f"            {folder.name}: {_contents(folder)}; {'; '.join(findings) if findings else 'sane'}"
+        try:
+            findings = list(_findings(folder))
+            yield f"            {folder.name}: {_contents(folder)}; {'; '.join(findings) if findings else 'sane'}"
+        except OSError as error:
+            yield f"            {folder.name}: PROBLEM: {unreadable(error.filename or folder, error)}"
 
 
 def _contents(folder: Path) -> str:
@@ -153,7 +157,6 @@ def _contents(folder: Path) -> str:
 def _findings(folder: Path) -> Iterator[str]:
     """Yields what is wrong with a data folder: no interactions, unreadable headers, features that fit no ids."""
     from recbole_painvrl.data.atomic import AtomicFormat, read_header
-    from recbole_painvrl.errors import UserError
 
     atomic = [
         *folder.glob(f"{folder.name}.*inter"),
@@ -174,6 +177,7 @@ def _findings(folder: Path) -> Iterator[str]:
 def _feature_findings(path: Path) -> Iterator[str]:
     import numpy as np
 
+    from recbole_painvrl.data.atomic import encoding_error
     from recbole_painvrl.files import DAMAGED_ARRAY
 
     ids = path.with_suffix(".ids")
@@ -185,6 +189,10 @@ def _feature_findings(path: Path) -> Iterator[str]:
     except DAMAGED_ARRAY as error:
         yield f"PROBLEM: {path.name} is no array of numbers ({error})"
         return
-    n_ids = len(ids.read_text(encoding="utf-8").split("\n")) - ids.read_text(encoding="utf-8").endswith("\n")
+    try:
+        n_ids = len(ids.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except UnicodeDecodeError as error:
+        yield f"PROBLEM: {encoding_error(ids, 'utf-8', error)}"
+        return
     if len(shape) != 2 or shape[0] != n_ids:
         yield f"PROBLEM: {path.name} has the shape {shape}, {ids.name} has {n_ids} lines; they must have equal rows"

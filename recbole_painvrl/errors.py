@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 _LONGEST = 1_600  # characters of a message
@@ -46,3 +47,8 @@ def one_of(key: str, value: Any, known: Sequence[str]) -> str:
     if value not in known:
         raise UserError(f"{key} must be one of {', '.join(known)}, but got {value!r}")
     return value
+
+
+def unreadable(path: str | Path, error: OSError) -> UserError:
+    """Returns what to tell the user of a file or folder that the system does not let this process read."""
+    return UserError(f"{path}: cannot be read ({error.strerror or error}); look at its permissions and owner")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 FLOATS = ("rating", "timestamp")
 
@@ -54,6 +57,18 @@ def write_atomic_features(
         file.write("\n")
         file.writelines(rows)
     return path
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, ending: str, call: str = "open") -> None:
+    """Makes a method of ``Path`` fail as without a permission, which root always has, for paths that end so."""
+    permitted: Callable[..., Any] = getattr(Path, call)
+
+    def refuse(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        if str(path).endswith(ending):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return permitted(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, call, refuse)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from recbole_painvrl import cli, experiment
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.run_command import COMMANDS, configuration_keys
-from tests.inputs import Board, write_checkerboard
+from tests.inputs import Board, forbid, write_checkerboard
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "run_recbole_painvrl.py"
@@ -189,6 +189,37 @@ def test_mistakes_in_files(board: Board, capsys: pytest.CaptureFixture) -> None:
         assert file in line or "validation" in line
     Path(board.folder, "board", file).unlink()
     assert f"{file}: there is no such file" in mistake(capsys, *run)
+
+
+@pytest.mark.parametrize(
+    ("ending", "call", "found"),
+    [
+        (
+            "board.train.inter",
+            "open",
+            r"board.train.inter: cannot be read (Permission denied); look at its permissions",
+        ),
+        (
+            "data/board/board.yaml",
+            "is_file",
+            r"board: cannot be read (Permission denied); look at its permissions and owner",
+        ),
+        ("data/board/board.yaml", "read_text", r"board.yaml cannot be read"),
+        ("board.user", "is_file", r"board.user: Permission denied; look at its permissions and owner"),
+    ],
+)
+def test_what_may_not_be_read(
+    ending: str,
+    call: str,
+    found: str,
+    board: Board,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_lines(board, "board.yaml", "{}")
+    forbid(monkeypatch, ending, call)
+    place = ["--kind=group", "--field=sex", "--values=[F]", "--name=x", "--benchmark_filename=[train, valid, test]"]
+    assert found in mistake(capsys, "split", "board", *place, f"--data_path={board.folder}")
 
 
 def test_an_output_folder_that_cannot_be_written(board: Board, capsys: pytest.CaptureFixture) -> None:

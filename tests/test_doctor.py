@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_painvrl import doctor
-from tests.inputs import write_checkerboard
+from tests.inputs import forbid, write_checkerboard
 
 
 @pytest.fixture
@@ -74,6 +74,21 @@ def test_problems_of_data_folders(
     assert "board.spurious.npy has no board.spurious.ids" in out
     assert "board.test.inter" in out and "user_id" in out
     assert "empty: no file of its name; PROBLEM: no empty.inter" in out
+
+
+def test_files_that_cannot_be_read(
+    no_imports: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_checkerboard(tmp_path).folder / "board"
+    (folder / "board.invariant.ids").write_bytes("käse\n".encode("latin-1") * 26)
+    forbid(monkeypatch, "board.train.inter")
+    (tmp_path / "closed").mkdir()
+    forbid(monkeypatch, "closed", "iterdir")
+    assert doctor.run(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "board.invariant.ids: b'\\xe4' is not utf-8; save the file in utf-8" in out
+    assert "board.train.inter: cannot be read (Permission denied); look at its permissions and owner" in out
+    assert "closed: PROBLEM: " in out and "closed: cannot be read (Permission denied)" in out
 
 
 def test_imports_are_tried_in_a_process_of_their_own() -> None:

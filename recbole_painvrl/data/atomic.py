@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_painvrl.errors import UserError, nearest
+from recbole_painvrl.errors import UserError, nearest, unreadable
 
 BYTES_A_PIECE = 32 * 2**20
 TYPES = ("token", "token_seq", "float", "float_seq")
@@ -57,7 +57,7 @@ def read_header(path: Path, form: AtomicFormat) -> dict[str, str]:
         Type by column name, in the order of the file.
 
     Raises:
-        UserError: The file is missing or empty, or a column of the header is not ``name:type``.
+        UserError: The file is missing, empty or unreadable, or a column of the header is not ``name:type``.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file")
@@ -66,6 +66,8 @@ def read_header(path: Path, form: AtomicFormat) -> dict[str, str]:
             line = file.readline().rstrip("\n")
     except UnicodeDecodeError as error:
         raise encoding_error(path, form.encoding, error) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
     if not line:
         raise UserError(
             f"{path}: the file is empty; expected a header (such as user_id:token<TAB>item_id:token) and rows"
@@ -106,7 +108,7 @@ def check_rows(path: Path, form: AtomicFormat, n_columns: int) -> int:
         The number of rows below the header, blank lines not counted.
 
     Raises:
-        UserError: There is no row, or one has too many or too few cells.
+        UserError: There is no row, one has too many or too few cells, or the file cannot be read.
     """
     separator = form.field_separator.encode(form.encoding)
     lines, rows, wrong = 0, 0, []
@@ -129,9 +131,12 @@ def check_rows(path: Path, form: AtomicFormat, n_columns: int) -> int:
 
 def _pieces(path: Path) -> Iterator[NDArray[Any]]:
     """Yields the bytes of a file, whole lines at a time."""
-    with path.open("rb") as file:
-        while piece := file.read(BYTES_A_PIECE):
-            yield np.frombuffer(piece + file.readline(), dtype=np.uint8)
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(BYTES_A_PIECE):
+                yield np.frombuffer(piece + file.readline(), dtype=np.uint8)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _line_lengths(data: NDArray[Any], ends: NDArray[Any]) -> NDArray[Any]:

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header
 from recbole_painvrl.data.dataset import GeneralDataset, split_warm_cold
 from recbole_painvrl.errors import UserError
-from tests.inputs import Board, write_features, write_interactions
+from tests.inputs import Board, forbid, write_features, write_interactions
 
 
 def pairs(dataset: GeneralDataset) -> set[tuple[str, str]]:
@@ -105,6 +106,15 @@ def test_windows_line_ends_and_a_missing_last_line_end_are_fine(board: Board, lo
     path = board.folder / board.name / f"{board.name}.train.inter"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
     assert len(load(board.name, board.config()).build()[0]) == len(board.train)
+
+
+def test_rows_that_cannot_be_read_are_told(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, form = board.folder / "board" / "board.train.inter", AtomicFormat()
+    columns = read_header(path, form)
+    forbid(monkeypatch, path.name)
+    for read in (lambda: read_header(path, form), lambda: check_rows(path, form, len(columns))):
+        with pytest.raises(UserError, match=r"board\.train\.inter: cannot be read \(Permission denied\)"):
+            read()
 
 
 def test_missing_files_are_named(board: Board, load: Callable) -> None:

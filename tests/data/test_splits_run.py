@@ -293,6 +293,16 @@ def test_the_command_tells_what_it_cannot_write(board: Board, monkeypatch: pytes
     assert not (board.folder / "other").exists()
 
 
+def test_the_command_tells_what_it_cannot_read(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(command.shutil, "copyfile", deny)
+    keys = {"benchmark_filename": json.dumps(READY), "data_path": str(board.folder)}
+    with pytest.raises(UserError, match=r"board\.invariant\.ids: cannot be read \(Permission denied\)"):
+        split_dataset(board.name, "other", {"kind": "cold_items"}, keys)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("a/b", "is no plain name"), ("board", "is the data set that is split"), ("taken", "exists already")],

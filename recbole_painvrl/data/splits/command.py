@@ -22,7 +22,7 @@ from recbole_painvrl.data.splits.save import write_sets
 from recbole_painvrl.data.splits.settings import COMMON, KINDS
 from recbole_painvrl.data.splits.statistics import as_text
 from recbole_painvrl.data.splits.table import SETS, TEST_OOD
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.errors import UserError, unreadable
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.randomness import generators_kept
 from recbole_painvrl.utils import create_dataset
@@ -69,6 +69,8 @@ def split_dataset(
             _take_features(split.source.files.folder, folder, config["modalities"])
             (folder / f"{name}.yaml").write_text(_settings_text(config, split, further), encoding="utf-8")
     except OSError as error:
+        if isinstance(error, PermissionError) and Path(str(error.filename)).is_relative_to(split.source.files.folder):
+            raise unreadable(error.filename, error) from error
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target, split
 
