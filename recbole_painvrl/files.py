@@ -14,6 +14,7 @@ from typing import BinaryIO
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.signals import signals_later
 
+OUTPUT_DIR = "--output_dir"  # where nearly all files go
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What numpy raises about a damaged .npy file; its header is read by Python's tokenizer, a zip file is taken for .npz.
@@ -24,10 +25,14 @@ DAMAGED_ARRAY = (
 
 
 @contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, flag: str = OUTPUT_DIR) -> Iterator[BinaryIO]:
     """Opens a temporary file beside ``path`` and gives it that name once everything is written and on the disk.
 
     SIGINT and SIGTERM wait until then: libraries that write turn an exception in between into another one, or lose it.
+
+    Args:
+        path: The file.
+        flag: The flag of the command line that says where it goes, for messages.
 
     Raises:
         UserError: The disk is full or read-only; the file that was there before is untouched.
@@ -44,7 +49,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
             os.replace(temporary, path)
             _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        told = _write_fault(error, path)
+        told = _write_fault(error, path, flag)
         if told:
             raise told from error
         raise
@@ -96,24 +101,25 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_fault(error: Exception, path: Path) -> UserError | None:
+def _write_fault(error: Exception, path: Path, flag: str = OUTPUT_DIR) -> UserError | None:
     if isinstance(error, OSError) and error.errno in READ_ONLY:
-        return UserError(f"{path}: cannot be written ({error.strerror}); choose another --output_dir")
-    return no_room(error, path)
+        return UserError(f"{path}: cannot be written ({error.strerror}); choose another {flag}")
+    return no_room(error, path, flag)
 
 
-def no_room(error: BaseException | None, path: Path | str = "") -> UserError | None:
+def no_room(error: BaseException | None, path: Path | str = "", flag: str = OUTPUT_DIR) -> UserError | None:
     """Returns what to tell the user if a full disk is behind an exception, otherwise None.
 
     Args:
         error: The exception; torch and TensorBoard turn the system's one into others, of which it is the context.
         path: The file, if the exception may not know it.
+        flag: The flag of the command line that says where it goes.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return UserError(
                 f"{path or error.filename or 'output_dir'}: the disk is full ({error.strerror}); free some space and "
-                "run again, or choose another --output_dir"
+                f"run again, or choose another {flag}"
             )
         error = error.__cause__ or error.__context__
     return None

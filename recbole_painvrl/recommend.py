@@ -145,7 +145,7 @@ def write_text(text: str, path: str | Path) -> None:
         UserError: The file cannot be written.
     """
     try:
-        with atomic_file(path) as file:
+        with atomic_file(path, "--output") as file:
             file.write(text.encode())
     except OSError as error:
         raise UserError(f"--output: cannot write {path} ({error.strerror})") from error

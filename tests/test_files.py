@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,11 @@ import torch
 from recbole_painvrl import checkpoint
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file, unfinished_files
+from recbole_painvrl.recommend import write_csv
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.selection import RULES
+from recbole_painvrl.report.sheet import Sheet
+from recbole_painvrl.tuning import results
 from tests.endings import status_of
 
 
@@ -75,6 +83,29 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path: Path, kind: str
     output = tmp_path.with_suffix(".output")
     assert status_of(work, output) == 0, output.read_text()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+NOTHING_TRIED: Any = SimpleNamespace(winner=None, trials=[])
+WRITERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "run": ("--output_dir", lambda file: RunFolder(file.parent).write_text(file.name, "x")),
+    "recommend": ("--output", lambda file: write_csv([], file)),
+    "report": ("--output", lambda file: Sheet(file.parent, RULES["iid_validation"]).text(file.name, "x")),
+    "search": ("--output_file", lambda file: results.write_text(NOTHING_TRIED, file, True)),
+}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_another_place_is_asked_for_by_the_flag_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("recbole_painvrl.files.os.replace", refuse)
+    flag, write = WRITERS[writer]
+    with pytest.raises(UserError, match=rf"a\.txt: .*\({os.strerror(number)}\); .*choose another {flag}$"):
+        write(tmp_path / "a.txt")
 
 
 def test_what_a_killed_process_left_unfinished_goes_with_the_next_claim(tmp_path: Path) -> None:

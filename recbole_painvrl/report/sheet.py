@@ -94,11 +94,11 @@ class Sheet:
 
     def text(self, name: str, text: str) -> None:
         """Writes a text file."""
-        with atomic_file(self.folder / name) as file:
+        with atomic_file(self.folder / name, "--output") as file:
             file.write(text.encode())
 
     def _save(self, figure: Any, stem: str, kind: str, metadata: dict[str, None]) -> None:
-        with atomic_file(self.folder / f"{stem}.{kind}") as file:
+        with atomic_file(self.folder / f"{stem}.{kind}", "--output") as file:
             figure.savefig(file, format=kind, metadata=metadata)
 
     def free_name(self, name: str) -> str:

@@ -54,7 +54,7 @@ def write_text(record: Record, file: str | Path, bigger: bool) -> None:
     file = Path(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(file) as stream:
+        with atomic_file(file, "--output_file") as stream:
             stream.write("\n".join(blocks).encode())
     except OSError as error:
         reason = error.strerror or str(error)
