@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import csv
 
 from recbole_painvrl.errors import UserError
 
 TOPK = 10
+_QUOTED = "one with a comma in double quotes, as in '\"A,B\",C'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add = parser.add_argument
     add("run", metavar="RUN_FOLDER", help="a run's folder, or a model file")
-    add("--users", "--user", metavar="A,B", help="users by their original tokens (default: all)")
+    add("--users", "--user", metavar="A,B", help=f"users by their original tokens (default: all); {_QUOTED}")
     add("--topk", type=int, metavar="K", help=f"items a user (default {TOPK})")
     add("--explain", action="store_true", help="what each part of the score adds, and which past items share it")
     add("--items", "--item", metavar="A,B", help="with --explain: these items by their tokens, not the best ones")
@@ -26,7 +28,7 @@ def run(flags: argparse.Namespace) -> None:
     Raises:
         UserError: The arguments contradict each other, a token is unknown, there is no model or it cannot be explained.
     """
-    users, items = _tokens(flags.users), _tokens(flags.items)
+    users, items = _tokens("--users", flags.users), _tokens("--items", flags.items)
     if flags.explain:
         _explain(flags, users, items)
     elif items:
@@ -63,5 +65,14 @@ def _topk(flags: argparse.Namespace) -> int:
     return TOPK if flags.topk is None else flags.topk
 
 
-def _tokens(text: str | None) -> list[str] | None:
-    return text.split(",") if text else None
+def _tokens(flag: str, text: str | None) -> list[str] | None:
+    """Parts the tokens as a line of a CSV file, which is how :func:`recbole_painvrl.recommend.as_csv` writes them."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise UserError(f"{flag}: there is nothing after it; name tokens, as in {flag}=A,B, or leave {flag} out")
+    try:
+        return next(csv.reader([text], strict=True))
+    except csv.Error as error:
+        how = f"{_QUOTED}, and its own double quotes twice"
+        raise UserError(f"{flag}: cannot part '{text}' at its commas ({error}); give tokens, {how}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_painvrl import cli
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import run_recbole_painvrl
 from recbole_painvrl.recommend import as_csv, recommend, write_csv
@@ -79,3 +80,31 @@ def test_the_csv_has_a_header_and_a_line_an_item(trained: tuple[Board, Path], tm
 def test_a_csv_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--output: cannot write"):
         write_csv([], tmp_path / "none" / "out.csv")
+
+
+def test_users_are_told_apart_as_in_a_line_of_the_csv(
+    trained: tuple[Board, Path], capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["recommend", str(trained[1]), '--users="u1",u2', "--topk=1"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["user", "u1", "u2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (['--users="u,3",u1'], "there is no user 'u,3'"),
+        (['--users="u ""3"""'], "there is no user 'u \"3\"'"),
+        (["--users=u1", '--items="i,3"', "--explain"], "there is no item 'i,3'"),
+        (["--users="], "--users: there is nothing after it; name tokens, as in --users=A,B, or leave --users out"),
+        (["--users=u1", "--items=", "--explain"], "--items: there is nothing after it"),
+        (
+            ['--users="u,3'],
+            "--users: cannot part '\"u,3' at its commas (unexpected end of data); give tokens, one with",
+        ),
+    ],
+)
+def test_lists_of_tokens(
+    trained: tuple[Board, Path], words: list[str], complaint: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["recommend", str(trained[1]), *words]) == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]
