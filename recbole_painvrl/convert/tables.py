@@ -23,6 +23,7 @@ NOTHING = frozenset(
 )
 Check = Callable[[str], bool]
 _DIGITS = len(str(2**63))
+_LONGEST_FIELD = 2**31 - 1  # characters; pandas knows no limit, csv's own is 131,072
 
 
 def read_header(path: Path, separator: str = ",") -> list[str]:
@@ -65,6 +66,7 @@ def read_interactions(path: Path, separator: str = ",", ids: tuple[str, ...] = (
         raise UserError(f"{path}: no row in the file, only a header")
     if not _as_said(table, checks):
         raise UserError(first_fault(path, separator, checks))
+    _check_short_rows(path, separator, table[header[-1]])
     return table
 
 
@@ -90,6 +92,16 @@ def _whole_ids(piece: pd.DataFrame, ids: tuple[str, ...]) -> pd.DataFrame:
     if odd:
         raise ValueError(f"{', '.join(odd)}: not whole numbers")
     return piece
+
+
+def _check_short_rows(path: Path, separator: str, last: pd.Series) -> None:
+    """Refuses a row shorter than the header, which pandas fills up with empty texts, so that the last column has one.
+
+    Empty texts may be meant too: only then is the file read once more, row by row.
+    """
+    fault = _find_fault(path, separator, {}) if (last == "").any() else None
+    if fault:
+        raise UserError(fault)
 
 
 def _as_said(table: pd.DataFrame, checks: dict[str, Check]) -> bool:
@@ -120,6 +132,7 @@ def read_metadata(path: Path, key: str) -> pd.DataFrame:
         raise UserError(first_fault(path, ",", {key: is_id})) from error
     if (table[key] < 0).any():
         raise UserError(first_fault(path, ",", {key: is_id}))
+    _check_short_rows(path, ",", table[header[-1]])
     repeated = np.flatnonzero(table[key].duplicated())
     if len(repeated):
         raise UserError(f"{path}: {key} {table[key][repeated[0]]} has more than one row")
@@ -128,6 +141,11 @@ def read_metadata(path: Path, key: str) -> pd.DataFrame:
 
 def first_fault(path: Path, separator: str, checks: dict[str, Check]) -> str:
     """Returns the message about the first row that has another number of fields than the header or fails a check."""
+    fault = _find_fault(path, separator, checks)
+    return fault or f"{path}: cannot be read as a table of {', '.join(next(_rows(path, separator))[1])}"
+
+
+def _find_fault(path: Path, separator: str, checks: dict[str, Check]) -> str | None:
     rows = _rows(path, separator)
     header = next(rows)[1]
     places = [(header.index(name), name, check) for name, check in checks.items()]
@@ -137,25 +155,28 @@ def first_fault(path: Path, separator: str, checks: dict[str, Check]) -> str:
         for place, name, check in places:
             if not check(row[place]):
                 return f"{path} line {line}: column '{name}' holds '{row[place]}', expected {_EXPECTED[check]}"
-    return f"{path}: cannot be read as a table of {', '.join(header)}"
+    return None
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yields line number and fields of every row that is not blank.
+    """Yields line number and fields of every row that is not blank; one of spaces is, as it is for pandas.
 
     Raises:
         UserError: if the file is missing or is not UTF-8 text.
     """
+    limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.reader(handle, delimiter=separator)
             for row in reader:
-                if row:
+                if len(row) > 1 or (row and not row[0].isspace()):
                     yield reader.line_num, row
     except FileNotFoundError as error:
         raise UserError(f"{path}: file not found") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a table in UTF-8 text ({error})") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 def is_id(text: str) -> bool:

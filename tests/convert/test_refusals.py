@@ -29,6 +29,8 @@ def spoiled(row: int, value: float) -> np.ndarray:
     ("text", "expected"),
     [
         ("user,item\n0,1\n1\n", "train.csv line 3: expected 2 fields (user,item), found 1"),
+        ("user,item,note\n0,1,a\n1,2\n", "train.csv line 3: expected 3 fields (user,item,note), found 2"),
+        ("user,item,note\n0,1,\n\n1,2,\n1,3\n", "train.csv line 5: expected 3 fields (user,item,note), found 2"),
         ("user,item\n0,1,7\n1,2\n", "train.csv line 2: expected 2 fields (user,item), found 3"),
         ("user,item\n0,1\n1,2,7\n", "train.csv line 3: expected 2 fields (user,item), found 3"),
         ("user,item\n0,1\n\n1,x\n", "train.csv line 4: column 'item' holds 'x'"),
@@ -128,6 +130,7 @@ def test_words_of_unknown_items(raw: RawFolder, refused: Refused) -> None:
     [
         ("item,title\n0,a\n0,b\n", "items.csv: item 0 has more than one row"),
         ("item,title\n9,a\n", "items.csv names item 9, but there are 6 items"),
+        ("item,year,title\n0,1999,\n1,2001\n", "items.csv line 3: expected 3 fields (item,year,title), found 2"),
         ("item,title\nx,a\n", "items.csv line 2: column 'item' holds 'x'"),
         ("item,title\n-2,a\n", "items.csv line 2: column 'item' holds '-2'"),
         ("id,title\n1,a\n", "items.csv line 1: column 'item' is missing"),
