@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_painvrl.config import Config
 from recbole_painvrl.data.atomic import AtomicFormat, check_rows, read_header
 from recbole_painvrl.data.dataset import GeneralDataset, split_warm_cold
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.utils import create_dataset, data_preparation
 from tests.inputs import Board, forbid, write_features, write_interactions
 
 
@@ -175,8 +177,7 @@ def test_the_order_of_the_feature_file_does_not_matter(board: Board, load: Calla
     assert np.array_equal(*loaded)
 
 
-def test_labels_are_needed_where_they_are_judged_by(tmp_path: Path) -> None:
-    board = write_checkerboard(tmp_path)
+def test_labels_are_needed_where_they_are_judged_by(board: Board) -> None:
     keys = {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "labeled"}}
     config = Config("BPR", board.name, config_dict=board.config(**keys))
     with pytest.raises(UserError, match=r"labeled needs a column 'label' \(LABEL_FIELD\) .* there are only user_id"):
