@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from recbole_painvrl.comparison.cores import wanted_threads
 from recbole_painvrl.comparison.local import local_runner, wants_gpu
@@ -43,22 +42,28 @@ def compare(command: Command, parallel: str | None = None, address: str | None =
     record, tasks = plan(command)  # before tuning too, for the mistakes
     if command.tune:
         tuned = tune(command, lambda trials: _runner(asked, address, trials))
-        record, tasks = plan(command, _parameters(tuned))
-        record.tuned = rows(tuned)
-    runner = _runner(asked, address, tasks)
-    _work_off(record, tasks, runner)
+        record, tasks = _plan(command, tuned)
+    return _run(record, tasks, asked, address)
+
+
+def _plan(command: Command, tuned: Cells) -> tuple[Record, list[Task]]:
+    record, tasks = plan(command, {cell: found.parameters for cell, found in tuned.items()})
+    record.tuned = rows(tuned)
+    return record, tasks
+
+
+def _run(record: Record, tasks: list[Task], asked: int | str | None, address: str | None) -> Record:
+    _work_off(record, tasks, _runner(asked, address, tasks))
     _print_table(record, tasks)
     return record
-
-
-def _parameters(tuned: Cells) -> dict[tuple[str | None, str | None], Mapping[str, Any]]:
-    return {cell: found.parameters for cell, found in tuned.items()}
 
 
 def resume_comparison(
     folder: str | Path, keys: Mapping[str, str], parallel: str | None = None, address: str | None = None
 ) -> Record:
     """Continues the comparison in ``folder``; arguments and return value as :func:`compare`.
+
+    What tuning found is not looked for again: the comparison has its parameters.
 
     Args:
         folder: The comparison's folder.
@@ -69,17 +74,18 @@ def resume_comparison(
     Raises:
         UserError: There is none, or its command would make other runs by now.
     """
+    asked = _asked(parallel, address)
     former = read(folder)
     stored = Command.recorded(former.command)
     command = replace(stored, keys={**stored.keys, **keys})
-    record, _ = plan(command, _parameters(recorded(stored, former.tuned)) if stored.tune else None)
+    record, tasks = _plan(command, recorded(stored, former.tuned) if stored.tune else {})
     if record.path.resolve() != Path(folder).resolve():
         cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
         raise UserError(
             f"{folder}: the runs would be others {cause}; it can only be continued as it was, from the folder where it "
             "was started"
         )
-    return compare(command, parallel, address)
+    return _run(record, tasks, asked, address)
 
 
 def is_comparison(folder: str | Path) -> bool:

@@ -49,9 +49,10 @@ class Tuned:
 
 
 def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
-    """Returns for every model and data set of a command the best of ``command.tune`` trials.
+    """Returns for every model and data set of a command the best of the first ``command.tune`` trials.
 
-    Trials have the first seed. A key that the command line or a configuration file names is not searched.
+    A search of more trials that was made before gives no model an advantage. Trials have the first seed. A key that the
+    command line or a configuration file names is not searched.
 
     Args:
         command: The command.
@@ -107,13 +108,14 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> Tuned:
     print(f"tuning {model} on {dataset}: {planned.n_trials} trials in {planned.record.path}", file=sys.stderr)
     with opened(planned):
         _make_trials(planned, runner_of)
-    best = next(iter(ranked(planned.record.trials, planned.bigger)), None)
+    trials = planned.counted.trials
+    best = next(iter(ranked(trials, planned.bigger)), None)
     if best is None or best.score is None:
-        reason = planned.record.trials[0].error
+        reason = trials[0].error
         raise UserError(f"--tune: all trials of {model} on {dataset} failed, the first one by: {reason}")
     print(f"tuned {model} on {dataset}: {shown(best.score)} by {best.parameters}", file=sys.stderr)
     path = str(planned.record.path)
-    return Tuned(model, dataset, len(planned.record.trials), path, best.number, best.score, best.parameters)
+    return Tuned(model, dataset, len(trials), path, best.number, best.score, best.parameters)
 
 
 def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class Plan:
         space: The space.
         proposer: Who says what is tried next.
         record: Its records; no trial is in it yet.
-        n_trials: How many trials there will be.
+        n_trials: How many trials count: the first ones, also where a search of more was made in the same folder.
     """
 
     search: Search
@@ -102,6 +102,11 @@ class Plan:
     def bigger(self) -> bool:
         """Whether larger scores are better."""
         return bool(self.base["valid_metric_bigger"])
+
+    @property
+    def counted(self) -> Record:
+        """The records with none but the trials that count, to choose from and to show."""
+        return replace(self.record, trials=self.record.trials[: self.n_trials])
 
     def task(self, trial: Trial) -> Task:
         """Returns a trial as a task.

@@ -32,7 +32,7 @@ class TrialSchedule:
         self._progress = TrialProgress(plan)
         for trial in self._record.trials:
             collect(plan, trial)
-        self._waiting = [trial for trial in self._record.trials if trial.state != "done"][: plan.n_trials]
+        self._waiting = [trial for trial in plan.counted.trials if trial.state != "done"]
         self._running: dict[Task, Trial] = {}
         self._exhausted = False
 
@@ -142,13 +142,13 @@ class TrialProgress:
 
     def counts(self) -> str:
         """Returns how many trials have come to an end."""
-        states = [trial.state for trial in self._plan.record.trials]
+        states = [trial.state for trial in self._plan.counted.trials]
         counts = {state: states.count(state) for state in ("stopped", "failed") if state in states}
         more = "".join(f", {count} {state}" for state, count in counts.items())
         return f"{states.count('done')} of {self._plan.n_trials} done{more}"
 
     def _best(self) -> str:
-        best = next(iter(ranked(self._plan.record.trials, self._plan.bigger)), None)
+        best = next(iter(ranked(self._plan.counted.trials, self._plan.bigger)), None)
         return f", best {shown(best.score)} by trial {best.number}" if best else ""
 
     def _seconds(self) -> int:

@@ -87,7 +87,7 @@ def opened(planned: Plan) -> Iterator[None]:
             yield
         finally:
             with suppress(UserError):  # it shows the records, which say themselves where they cannot be written
-                write_page(record, planned.space, planned.bigger, planned.base["valid_metric"].lower())
+                write_page(planned.counted, planned.space, planned.bigger, planned.base["valid_metric"].lower())
     finally:
         owner.release()
 
@@ -118,6 +118,9 @@ def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | Non
 def _announce(planned: Plan) -> None:
     how = f"{planned.search.tool}, {planned.search.algorithm}"
     print(f"search: {planned.record.path} ({how}, {planned.n_trials} trials on validation)", file=sys.stderr)
+    there = len(planned.record.trials)
+    if there > planned.n_trials:
+        print(f"  {there} trials are there; the first {planned.n_trials} count", file=sys.stderr)
     for parameter in planned.space:
         print(f"  {parameter.name}: {parameter.shown()}", file=sys.stderr)
 
@@ -138,13 +141,13 @@ def _make_trials(planned: Plan, places: Places) -> None:
 
 
 def _stopped(planned: Plan, status: int) -> Stopped:
-    done = sum(trial.state in ("done", "stopped") for trial in planned.record.trials)
+    done = sum(trial.state in ("done", "stopped") for trial in planned.counted.trials)
     path = planned.record.path
     return Stopped(f"interrupted ({done} of {planned.n_trials} trials done); continue with --resume={path}", status)
 
 
 def _report(planned: Plan) -> None:
-    record = planned.record
+    record = planned.counted
     if ranked(record.trials, planned.bigger):
         print(best_table(record, planned.bigger, planned.base["valid_metric"].lower()))
     failed = [trial for trial in record.trials if trial.state == "failed"]
@@ -157,7 +160,7 @@ def _report(planned: Plan) -> None:
 def _finish(planned: Plan, places: Places) -> None:
     """Makes an ordinary run of the best trial's parameters, and writes what was found."""
     record = planned.record
-    best = next(iter(ranked(record.trials, planned.bigger)), None)
+    best = next(iter(ranked(planned.counted.trials, planned.bigger)), None)
     if best is None:
         record.winner = None
         record.write()
@@ -177,7 +180,7 @@ def _finish(planned: Plan, places: Places) -> None:
         "result": found,
     }
     record.write()
-    write_text(record, places.output_file or record.path / OUTPUT_FILE, planned.bigger)
+    write_text(planned.counted, places.output_file or record.path / OUTPUT_FILE, planned.bigger)
     print(summary_table([result]))
     print(f"winner: trial {best.number}, {folder}", file=sys.stderr)
     print(f"search: {record.path}", file=sys.stderr)

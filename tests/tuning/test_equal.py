@@ -14,6 +14,7 @@ from recbole_painvrl.quick_start import configure
 from recbole_painvrl.tuning import equal, record
 from recbole_painvrl.tuning.grammar import check_keys, read_space
 from recbole_painvrl.tuning.plan import FIXED_KEYS
+from recbole_painvrl.tuning.proposals import Random
 from recbole_painvrl.tuning.space import Uniform
 from tests.comparison.conftest import Flags
 from tests.comparison.test_compare import the_comparison
@@ -68,6 +69,43 @@ def test_each_model_is_tuned_then_run_with_what_was_found(
     capsys.readouterr()
     assert cli.main([f"--resume={comparison.path}"]) == 0
     assert "4 of 4 runs were done before" in capsys.readouterr().err
+    assert read(comparison.path) == comparison
+
+
+@pytest.fixture
+def two_trials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Spaces of MF and ERM in which the second trial has the better step."""
+    (tmp_path / "search").mkdir()
+    for model in ("MF", "ERM"):
+        (tmp_path / "search" / f"{model}.hyper").write_text("learning_rate choice [0.05, 0.00001]")
+    monkeypatch.setattr(equal, "properties_folder", lambda: tmp_path)
+    proposals = [{"learning_rate": rate} for rate in (0.00001, 0.05)]
+    monkeypatch.setattr(Random, "propose", lambda proposer, number, attempt, finished: proposals[number])
+
+
+@pytest.mark.usefixtures("two_trials")
+def test_a_model_that_was_tuned_with_more_trials_has_no_more_than_the_others(flags: Flags) -> None:
+    words = ["-d", "board", "--seeds=1", *flags(epochs=4), "--parallel=1"]
+    assert cli.main(["-m", "ERM", *words, "--tune=2"]) == 0
+    (tuned,) = the_comparison().tuned
+    assert (tuned["trials"], tuned["number"]) == (2, 1)
+    assert cli.main(["-m", "ERM,MF", *words, "--tune=1"]) == 0
+    (both,) = [one for one in map(read, Path("runs/comparisons").iterdir()) if len(one.cells) == 2]
+    assert [(row["model"], row["trials"], row["number"]) for row in both.tuned] == [("ERM", 1, 0), ("MF", 1, 0)]
+    assert len(record.read(tuned["search"]).trials) == 2
+
+
+@pytest.mark.usefixtures("two_trials")
+def test_a_tuned_comparison_is_continued_with_what_was_found(flags: Flags, capsys: pytest.CaptureFixture) -> None:
+    words = ["-m", "MF", "-d", "board", "--seeds=1", *flags(epochs=4), "--parallel=1"]
+    assert cli.main([*words, "--tune=1"]) == 0
+    comparison = the_comparison()
+    assert cli.main([*words, "--tune=2"]) == 0
+    capsys.readouterr()
+    assert cli.main([f"--resume={comparison.path}"]) == 0
+    said = capsys.readouterr().err
+    assert "1 of 1 runs were done before" in said
+    assert said.splitlines()[-1] == f"comparison: {comparison.path}"
     assert read(comparison.path) == comparison
 
 

@@ -152,6 +152,37 @@ def test_more_trials_continue_the_search(search: Search, capsys: pytest.CaptureF
     assert [line[:8] for line in capsys.readouterr().err.splitlines() if line.startswith("trial ")] == ["trial 2:"]
 
 
+def test_fewer_trials_count_the_first(search: Search, capsys: pytest.CaptureFixture) -> None:
+    space = "learning_rate choice [0.00001, 0.05]"
+    words = search("--algo=exhaustive", "--output_file=found.txt", space=space, epochs=4)
+    assert cli.main(words) == 0
+    assert the_search().winner["number"] == 1
+    capsys.readouterr()
+    assert cli.main([*words, "--max_evals=1"]) == 0
+    captured = capsys.readouterr()
+    assert "2 trials are there; the first 1 count" in captured.err
+    assert [line.split()[0] for line in captured.out.splitlines()[:3]] == ["trial", "0", "dataset"]
+    record = the_search()
+    assert (len(record.trials), record.winner["number"]) == (2, 0)
+    assert Path("found.txt").read_text().count("Valid result:") == 1
+    assert "<p>1 trials, 1 with a score" in (record.path / "search.html").read_text()
+    assert cli.main(words) == 0
+    assert the_search().winner["number"] == 1
+
+
+def test_fewer_trials_continue_none_of_the_others(search: Search) -> None:
+    space = "learning_rate choice [0.01, 0.02, 0.03]"
+    assert cli.main(search("--algo=exhaustive", space=space)) == 0
+    for trial in the_search().trials[1:]:
+        Path(the_search().folder(trial), "validation.json").unlink()
+    record = the_search()
+    for trial in record.trials[1:]:
+        trial.state = "interrupted"
+    record.write_trials()
+    assert cli.main(search("--algo=exhaustive", "--max_evals=2", space=space)) == 0
+    assert [trial.state for trial in the_search().trials] == ["done", "done", "interrupted"]
+
+
 def test_a_bad_trial_fails_alone(search: Search, capsys: pytest.CaptureFixture) -> None:
     space = "embedding_size choice [4, -1]\nlearning_rate choice [0.01, 0]"
     assert cli.main(search("--algo=exhaustive", space=space)) == 0
