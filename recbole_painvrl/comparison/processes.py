@@ -150,6 +150,8 @@ def _work(task: Task, threads: int, device: str | None, answer: Connection) -> N
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent tells us
         signal.signal(signal.SIGTERM, _interrupt)
         threading.Thread(target=_follow_parent, daemon=True).start()
+        # not this process's own method: RecBole's `worker` starts loaders, which then are those of a run on its own
+        multiprocessing.set_start_method(None, force=True)
         if device is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = device
         answer.send(run_logged(task, threads))

@@ -63,6 +63,13 @@ def test_side_by_side_is_one_after_the_other_bit_for_bit(flags: Flags, capfd: py
         assert "epoch 0 training" in (record.run_folder(cell) / worker.LOG).read_text()
 
 
+def test_runs_side_by_side_may_load_in_processes(flags: Flags) -> None:
+    words = ["-m", "BPR", "-d", "board", "--seeds=1,2", *flags(epochs=1)]
+    assert cli.main([*words, "--worker=1", "--parallel=2", "--output_dir=loaded"]) == 0
+    assert cli.main([*words, "--worker=1", "--parallel=1"]) == 0
+    assert runs("loaded") == runs("runs")
+
+
 @pytest.mark.parametrize("parallel", [1, 2])
 def test_a_failing_run_leaves_the_others_and_a_status(
     flags: Flags, capfd: pytest.CaptureFixture, parallel: int
