@@ -80,7 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     from recbole_painvrl.comparison.compare import compare
     from recbole_painvrl.comparison.plan import Command
 
-    models, datasets, seeds = _listed(flags.model), _listed(flags.dataset), _seeds(flags.seeds, keys)
+    models, datasets = _listed("model", flags.model), _listed("dataset", flags.dataset)
+    seeds = _seeds(flags.seeds, keys)
     if flags.tune is not None and (flags.params_file or flags.tune < 1):
         raise UserError(
             "--tune: expected a number of trials from 1, and no --params_file: each model has its own space"
@@ -155,8 +156,13 @@ def _status(record: Record) -> int:
     return 0 if record.count("done") == len(record.cells) else 1
 
 
-def _listed(text: str | None) -> tuple[str | None, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else (None,)
+def _listed(flag: str, text: str | None) -> tuple[str | None, ...]:
+    if not text:
+        return (None,)
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise UserError(f"--{flag}: expected a name, or several such as A,B, but got '{text}'")
+    return names
 
 
 def _seeds(text: str | None, keys: dict[str, str]) -> tuple[int | None, ...]:
