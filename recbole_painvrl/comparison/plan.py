@@ -23,7 +23,7 @@ Parameters = Mapping[tuple[str | None, str | None], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Command:
-    """What the command line asked for.
+    """What the command line asked for; what it names twice counts once.
 
     Attributes:
         models: Names; None for the configuration's.
@@ -40,6 +40,10 @@ class Command:
     config_files: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     tune: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("models", "datasets", "seeds"):
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
     @classmethod
     def recorded(cls, content: Mapping[str, Any]) -> Command:

@@ -33,7 +33,9 @@ def test_a_run_has_the_folder_that_it_has_on_its_own(keys: Keys) -> None:
 
 
 def test_the_same_run_twice_is_one(keys: Keys) -> None:
-    _, tasks = plan(Command(("BPR", "BPR"), ("board",), (1, 1), (), keys()))
+    command = Command(("BPR", "BPR"), ("board", "board"), (1, 1), (), keys())
+    assert command == Command(("BPR",), ("board",), (1,), (), keys())
+    _, tasks = plan(command)
     assert len(tasks) == 1
 
 

@@ -109,6 +109,17 @@ def test_a_tuned_comparison_is_continued_with_what_was_found(flags: Flags, capsy
     assert read(comparison.path) == comparison
 
 
+@pytest.mark.usefixtures("two_trials")
+def test_a_model_named_twice_is_tuned_once(flags: Flags) -> None:
+    words = ["-m", "MF,MF", "-d", "board,board", "--seeds=1", *flags(epochs=1), "--parallel=1", "--tune=1"]
+    assert cli.main(words) == 0
+    comparison = the_comparison()
+    assert [row["model"] for row in comparison.tuned] == ["MF"]
+    comparison.command = {**comparison.command, "models": ["MF", "MF"]}
+    comparison.write()
+    assert cli.main([f"--resume={comparison.path}"]) == 0
+
+
 def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:
     for words, complaint in (
         (["-m", "MF,NGCF", "--tune=2"], "--tune: there is no search space for NGCF, but for BM3, BPR, ERM"),
