@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -134,7 +135,7 @@ def _print_table(record: Record, tasks: Sequence[Task]) -> None:
     if failed:
         print(f"{len(failed)} of {len(tasks)} runs failed:", file=sys.stderr)
         for task in failed:
-            log = f" (see {task.folder / LOG})" if (task.folder / LOG).is_file() else ""
+            log = f" (see {task.folder / LOG})" if os.path.isfile(task.folder / LOG) else ""
             print(f"  {task.cell.name}: {task.cell.error or task.cell.state}{log}", file=sys.stderr)
     print(f"comparison: {record.path}", file=sys.stderr)
 

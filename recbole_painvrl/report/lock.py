@@ -53,9 +53,15 @@ class Lock:
 
     @property
     def owner(self) -> str:
-        """The running process that holds it, such as ``process 5 on host``; an empty text if none does."""
-        owner = self._owner()
-        return _named(owner) if self.path.exists() and self._alive(owner) else ""
+        """The running process that holds it, such as ``process 5 on host``; an empty text if none does.
+
+        Also if that cannot be read: who then tries to acquire it is told why.
+        """
+        try:
+            owner = self._owner()
+            return _named(owner) if self.path.exists() and self._alive(owner) else ""
+        except OSError:
+            return ""
 
     def _create(self) -> bool:
         try:

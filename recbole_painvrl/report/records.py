@@ -53,8 +53,11 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
-        return (self.path / "done").exists()
+        """Whether the run came to its end, as far as can be seen; :meth:`claim` says why it cannot be."""
+        try:
+            return (self.path / "done").exists()
+        except OSError:
+            return False
 
     @property
     def started(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -86,6 +87,45 @@ def test_a_failing_run_leaves_the_others_and_a_status(
     log = the_comparison().run_folder(the_comparison().cells[2]) / worker.LOG
     assert log.is_file() == (parallel == 2)
     assert not (log.parent / "lock").exists()
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_path_in_the_way_of_a_run_leaves_the_others(
+    flags: Flags, capfd: pytest.CaptureFixture, parallel: int
+) -> None:
+    Path("runs/board").mkdir(parents=True)
+    Path("runs/board/BPR").write_text("")
+    assert cli.main(["-m", "BPR,Pop", "-d", "board", *flags(epochs=1), f"--parallel={parallel}"]) == 1
+    captured = capfd.readouterr()
+    assert "Traceback" not in captured.err
+    assert [cell.state for cell in the_comparison().cells] == ["failed", "done"]
+    assert the_comparison().cells[0].error.startswith("output_dir: cannot write to runs/board/BPR/")
+    assert captured.out.splitlines()[1].split()[:2] == ["board", "Pop"]
+
+
+def test_a_run_s_folder_that_cannot_be_looked_into_leaves_the_others(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["-m", "BPR,Pop", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1"]
+    assert cli.main(words) == 0
+    closed = the_comparison().run_folder(the_comparison().cells[0])
+    for name in ("stat", "open"):
+        deny(monkeypatch, name, closed)
+    assert cli.main(words) == 1
+    assert "Permission denied" in capsys.readouterr().out
+    assert [cell.state for cell in the_comparison().cells] == ["failed", "done"]
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, name: str, folder: Path) -> None:
+    """Makes a function of ``os`` fail in and at a folder, as it does for who is not its owner (but not for root)."""
+    function = getattr(os, name)
+
+    def denied(path: Any, *arguments: Any, **keys: Any) -> Any:
+        if not isinstance(path, int) and folder.name in Path(path).parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return function(path, *arguments, **keys)
+
+    monkeypatch.setattr(os, name, denied)
 
 
 def test_an_unexpected_failure_keeps_its_traceback(
