@@ -106,7 +106,7 @@ def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
 def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> Tuned:
     model, dataset = planned.base["model"], planned.base["dataset"]
     print(f"tuning {model} on {dataset}: {planned.n_trials} trials in {planned.record.path}", file=sys.stderr)
-    with opened(planned):
+    with opened(planned, waits=True):
         _make_trials(planned, runner_of)
     trials = planned.counted.trials
     best = next(iter(ranked(trials, planned.bigger)), None)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recbole_painvrl.comparison.local import local_runner
+from recbole_painvrl.comparison.schedule import POLL_SECONDS
 from recbole_painvrl.comparison.stop import Stop, Stopped
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute, run_folder
+from recbole_painvrl.report.lock import Busy
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import summary_table
 from recbole_painvrl.tuning.page import write_page
@@ -70,14 +73,21 @@ def run_search(search: Search, places: Places) -> Record:
 
 
 @contextmanager
-def opened(planned: Plan) -> Iterator[None]:
+def opened(planned: Plan, waits: bool = False) -> Iterator[None]:
     """Keeps other processes out of a search's folder meanwhile, and takes over what it holds.
 
+    Args:
+        planned: The search.
+        waits: Whether to wait for another process that works on it.
+
     Raises:
-        UserError: Another process works on it, or it cannot be written.
+        UserError: It cannot be written, or another process works on it that is not waited for.
     """
     record, owner = planned.record, RunFolder(planned.record.path)
-    owner.claim()
+    if waits:
+        _claim_in_turn(owner)
+    else:
+        owner.claim()
     try:
         if (record.path / FILE).is_file():
             former = read(record.path)
@@ -90,6 +100,19 @@ def opened(planned: Plan) -> Iterator[None]:
                 write_page(planned.counted, planned.space, planned.bigger, planned.base["valid_metric"].lower())
     finally:
         owner.release()
+
+
+def _claim_in_turn(folder: RunFolder) -> None:
+    told = False
+    while True:
+        try:
+            folder.claim()
+            return
+        except Busy:
+            if not told:
+                print(f"{folder.path}: {folder.owner or 'another process'} works on it; waiting", file=sys.stderr)
+            told = True
+            time.sleep(POLL_SECONDS)
 
 
 def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | None, places: Places) -> Record:

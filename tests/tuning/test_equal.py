@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from recbole_painvrl import cli
 from recbole_painvrl.comparison.record import read
 from recbole_painvrl.config_keys import general_keys, properties_folder, read_yaml
 from recbole_painvrl.quick_start import configure
+from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning import equal, record
 from recbole_painvrl.tuning.grammar import check_keys, read_space
 from recbole_painvrl.tuning.plan import FIXED_KEYS
@@ -118,6 +122,21 @@ def test_a_model_named_twice_is_tuned_once(flags: Flags) -> None:
     comparison.command = {**comparison.command, "models": ["MF", "MF"]}
     comparison.write()
     assert cli.main([f"--resume={comparison.path}"]) == 0
+
+
+@pytest.mark.usefixtures("two_trials")
+def test_a_search_of_another_process_is_waited_for(flags: Flags, capsys: pytest.CaptureFixture) -> None:
+    words = ["-m", "MF", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1"]
+    assert cli.main([*words, "--tune=1"]) == 0
+    (tuned,) = the_comparison().tuned
+    other = RunFolder(tuned["search"])
+    other.claim()
+    threading.Timer(1.0, other.release).start()
+    capsys.readouterr()
+    assert cli.main([*words, "--tune=2"]) == 0
+    said = capsys.readouterr().err
+    assert said.count(f"{tuned['search']}: process {os.getpid()} on {socket.gethostname()} works on it; waiting") == 1
+    assert len(record.read(tuned["search"]).trials) == 2
 
 
 def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:
