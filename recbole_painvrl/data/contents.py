@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +36,7 @@ def check_same_data(folder: str | Path, files: Mapping[str, Path]) -> None:
         UserError: A file has other contents, is new or is gone, or ``data.json`` is damaged.
     """
     file = Path(folder) / FILE
-    if not file.is_file():
+    if not os.path.isfile(file):  # also where the folder cannot be looked into, which only that run has to be told
         return
     try:
         before = {str(name): str(digest) for name, digest in json.loads(file.read_text(encoding="utf-8")).items()}
