@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from recbole_painvrl.comparison.cores import wanted_threads
 from recbole_painvrl.comparison.local import local_runner, wants_gpu
@@ -18,7 +19,7 @@ from recbole_painvrl.comparison.stop import Stop, Stopped
 from recbole_painvrl.comparison.worker import LOG
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
-from recbole_painvrl.report.summary import summary_table
+from recbole_painvrl.report.summary import read_result, summary_table
 from recbole_painvrl.tuning.equal import Cells, recorded, rows, tune
 
 
@@ -55,7 +56,9 @@ def _plan(command: Command, tuned: Cells) -> tuple[Record, list[Task]]:
 
 def _run(record: Record, tasks: list[Task], asked: int | str | None, address: str | None) -> Record:
     _work_off(record, tasks, _runner(asked, address, tasks))
-    _print_table(record, tasks)
+    results = _results(tasks)
+    record.write()
+    _print_table(record, tasks, results)
     return record
 
 
@@ -77,9 +80,9 @@ def resume_comparison(
     """
     asked = _asked(parallel, address)
     former = read(folder)
-    stored = Command.recorded(former.command)
+    stored = Command.recorded(former.command, former.path / FILE)
     command = replace(stored, keys={**stored.keys, **keys})
-    record, tasks = _plan(command, recorded(stored, former.tuned) if stored.tune else {})
+    record, tasks = _plan(command, recorded(stored, former) if stored.tune else {})
     if record.path.resolve() != Path(folder).resolve():
         cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
         raise UserError(
@@ -125,10 +128,21 @@ def _work_off(record: Record, tasks: Sequence[Task], runner: Runner) -> None:
             raise Stopped(text, stop.status) from None
 
 
-def _print_table(record: Record, tasks: Sequence[Task]) -> None:
-    done = [task for task in tasks if task.cell.state == "done"]
-    if done:
-        print(summary_table([RunFolder(task.folder).read_json("result.json") for task in done]))
+def _results(tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Returns the results of all runs that are done; a run whose result is damaged has failed."""
+    results = []
+    for task in tasks:
+        if task.cell.state == "done":
+            try:
+                results.append(read_result(RunFolder(task.folder)))
+            except UserError as error:
+                task.cell.state, task.cell.error = "failed", str(error)
+    return results
+
+
+def _print_table(record: Record, tasks: Sequence[Task], results: Sequence[Mapping[str, Any]]) -> None:
+    if results:
+        print(summary_table(results))
     failed = [task for task in tasks if task.cell.state != "done"]
     for task in failed:
         print(f"{_place(task.cell)}  {task.cell.state}: {task.cell.error or 'it was told to end'}")

@@ -11,13 +11,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from recbole_painvrl.comparison.record import Cell, Record, comparison_folder, named_from
+from recbole_painvrl.comparison.record import ADVICE, FILE, Cell, Record, comparison_folder, named_from
 from recbole_painvrl.config import data_files
 from recbole_painvrl.data.contents import check_same_data
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import run_folder
 from recbole_painvrl.quick_start import configure
+from recbole_painvrl.shapes import check_shape
 
+_RECORDED = {
+    "models": [str | None],
+    "datasets": [str | None],
+    "seeds": [int | None],
+    "config_files": [str],
+    "keys": {"": str},
+    "tune": int | None,
+}
 Parameters = Mapping[tuple[str | None, str | None], Mapping[str, Any]]
 
 
@@ -46,8 +55,19 @@ class Command:
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
 
     @classmethod
-    def recorded(cls, content: Mapping[str, Any]) -> Command:
-        """Returns the command that a ``comparison.json`` holds."""
+    def recorded(cls, content: Mapping[str, Any], file: str | Path = FILE) -> Command:
+        """Returns the command that a ``comparison.json`` holds.
+
+        Args:
+            content: What it holds as ``command``.
+            file: The file, for messages.
+
+        Raises:
+            UserError: A key is missing or damaged.
+        """
+        check_shape(file, content, _RECORDED, ADVICE)
+        if not (content["models"] and content["datasets"] and content["seeds"]):
+            raise UserError(f"{file}: expected models, datasets and seeds, found a list without any; {ADVICE}")
         lists = {name: tuple(content[name]) for name in ("models", "datasets", "seeds", "config_files")}
         return cls(**lists, keys=content["keys"], tune=content.get("tune"))
 

@@ -57,9 +57,9 @@ class Progress:
         """Takes a finished run's seconds for an estimate of those like it."""
         try:
             result = RunFolder(task.folder).read_json("result.json")
-        except UserError:
+            seconds = result.get("seconds_train", 0.0) + result.get("seconds_eval", 0.0)
+        except (UserError, AttributeError, TypeError):  # damaged, which the table tells
             return
-        seconds = result.get("seconds_train", 0.0) + result.get("seconds_eval", 0.0)
         self._seconds.setdefault(_kind(task), []).append(seconds)
 
     def say(self, text: str) -> None:

@@ -32,6 +32,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file
 
 FILE = "comparison.json"
+ADVICE = "the command that made this comparison makes the file anew"
 
 
 @dataclass

@@ -7,6 +7,32 @@ from typing import Any
 
 import numpy as np
 
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.shapes import NUMBER, check_shape
+
+_NEEDED = {
+    "model": str,
+    "dataset": str,
+    "valid_metric": str,
+    "best_valid_score": NUMBER | None,
+    "test_result": {"": NUMBER | None},
+    "test_results": {"": {"": NUMBER | None}},
+}
+
+
+def read_result(run: RunFolder) -> dict[str, Any]:
+    """Returns the ``result.json`` of a finished run, with all that a table of it needs.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    result, advice = run.read_json("result.json"), f"delete {run.path} to run again"
+    check_shape(run.path / "result.json", result, _NEEDED, advice)
+    if "test" not in result["test_results"]:
+        raise UserError(f"{run.path / 'result.json'}: expected test_results with test, found none; {advice}")
+    return result
+
 
 def summary_table(results: Sequence[Mapping[str, Any]]) -> str:
     """Returns one line for each data set and model: the metric of ``valid_metric`` on validation and every test set.

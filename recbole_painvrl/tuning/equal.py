@@ -11,17 +11,28 @@ from typing import Any
 
 from recbole_painvrl.comparison.in_process import InProcess
 from recbole_painvrl.comparison.plan import Command, Task
+from recbole_painvrl.comparison.record import ADVICE, FILE, Record
 from recbole_painvrl.comparison.schedule import Runner
 from recbole_painvrl.comparison.stop import Stop, Stopped
 from recbole_painvrl.config_keys import properties_folder, read_yaml
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
+from recbole_painvrl.shapes import NUMBER, check_shape
 from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.record import Trial, ranked
 from recbole_painvrl.tuning.schedule import TrialSchedule, shown
 from recbole_painvrl.tuning.search import opened
 from recbole_painvrl.tuning.trial import TrialFolder
 
+_ROW = {
+    "model": str,
+    "dataset": str,
+    "trials": int,
+    "search": str,
+    "number": int,
+    "score": NUMBER,
+    "parameters": {"": object},
+}
 Cells = dict[tuple[str | None, str | None], "Tuned"]
 
 
@@ -68,10 +79,24 @@ def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
     return {cell: _tuned(planned, runner_of) for cell, planned in plans.items()}
 
 
-def recorded(command: Command, rows: list[dict[str, Any]]) -> Cells:
-    """Returns what :func:`tune` returned when the ``tuned`` of a ``comparison.json`` was written."""
-    cells = product(command.datasets, command.models)
-    return {(model, dataset): Tuned(**row) for (dataset, model), row in zip(cells, rows, strict=True)}
+def recorded(command: Command, record: Record) -> Cells:
+    """Returns what :func:`tune` returned when a ``comparison.json`` was written.
+
+    Args:
+        command: The command in it.
+        record: All of it.
+
+    Raises:
+        UserError: Its ``tuned`` is damaged, or is not of this command.
+    """
+    file, cells = record.path / FILE, list(product(command.datasets, command.models))
+    check_shape(file, {"tuned": record.tuned}, {"tuned": [Mapping]}, ADVICE)
+    if len(record.tuned) != len(cells):
+        raise UserError(f"{file}: expected {len(cells)} rows under tuned, found {len(record.tuned)}; {ADVICE}")
+    for row in record.tuned:
+        check_shape(f"{file}, tuned", row, _ROW, ADVICE)
+    found = [Tuned(**{key: row[key] for key in _ROW}) for row in record.tuned]
+    return {(model, dataset): row for (dataset, model), row in zip(cells, found, strict=True)}
 
 
 def rows(cells: Mapping[tuple[str | None, str | None], Tuned]) -> list[dict[str, Any]]:

@@ -72,13 +72,14 @@ def resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
     Raises:
         UserError: The flags would make another search, or it cannot be continued.
     """
+    from recbole_painvrl.tuning.plan import Search
     from recbole_painvrl.tuning.record import read
     from recbole_painvrl.tuning.search import resume_search
 
     given = [f"--{name}" for name in ("params_file", "tool", "algo") if getattr(flags, name)]
     if given:
         raise UserError(f"--resume={flags.resume} already says what to search; leave out {' '.join(given)}")
-    places = _places(flags, read(flags.resume).command["tool"])
+    places = _places(flags, Search.recorded(read(flags.resume)).tool)
     return 0 if resume_search(flags.resume, keys, _trials(flags), places).winner else 1
 
 

@@ -18,9 +18,10 @@ from recbole_painvrl.data.contents import check_same_data
 from recbole_painvrl.errors import UserError, nearest, one_of
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.runs import PLACE_KEYS
+from recbole_painvrl.shapes import check_shape
 from recbole_painvrl.tuning.grammar import check_keys, parse_space
 from recbole_painvrl.tuning.proposals import Proposer, make_proposer
-from recbole_painvrl.tuning.record import Record, Trial
+from recbole_painvrl.tuning.record import ADVICE, FILE, TRIALS, Record, Trial
 from recbole_painvrl.tuning.space import Space
 
 TOOLS = ("Hyperopt", "Ray")
@@ -32,6 +33,18 @@ _MEASURE = """
     ood_split benchmark_filename test_candidates repeatable reproducibility rm_dup_inter val_interval threshold
     user_inter_num_interval item_inter_num_interval
 """
+_RECORDED = {
+    "model": str | None,
+    "dataset": str | None,
+    "seed": int | None,
+    "config_files": [str],
+    "keys": {"": str},
+    "params_file": str,
+    "space": str,
+    "tool": str,
+    "algorithm": str,
+    "trials": int | None,
+}
 FIXED_KEYS = PLACE_KEYS.union(PROCESS_KEYS, _MEASURE.split())
 
 
@@ -64,8 +77,14 @@ class Search:
     trials: int | None = None
 
     @classmethod
-    def recorded(cls, content: Mapping[str, Any]) -> Search:
-        """Returns the search that a ``search.json`` holds as ``command``."""
+    def recorded(cls, record: Record) -> Search:
+        """Returns the search that a ``search.json`` holds as ``command``.
+
+        Raises:
+            UserError: A key of it is missing or damaged.
+        """
+        check_shape(record.path / FILE, record.command, _RECORDED, ADVICE)
+        content: dict[str, Any] = {key: record.command.get(key) for key in _RECORDED}
         return cls(**{**content, "config_files": tuple(content["config_files"])})
 
     def configuration(self, parameters: Mapping[str, Any]) -> Config:
@@ -107,6 +126,20 @@ class Plan:
     def counted(self) -> Record:
         """The records with none but the trials that count, to choose from and to show."""
         return replace(self.record, trials=self.record.trials[: self.n_trials])
+
+    def take_over(self, former: Record) -> None:
+        """Takes over the trials and the winner of the same search as it was left.
+
+        Raises:
+            UserError: A trial has other parameters than the space.
+        """
+        names = {parameter.name for parameter in self.space}
+        for trial in former.trials:
+            if set(trial.parameters) != names:
+                wanted, found = (", ".join(sorted(one)) or "none" for one in (names, trial.parameters))
+                place = f"{former.path / TRIALS}, line {trial.number + 1}"
+                raise UserError(f"{place}: expected the parameters {wanted}, found {found}; {ADVICE}")
+        self.record.trials, self.record.winner = former.trials, former.winner
 
     def task(self, trial: Trial) -> Task:
         """Returns a trial as a task.

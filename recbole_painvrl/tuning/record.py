@@ -22,9 +22,26 @@ from typing import Any
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file
 from recbole_painvrl.report.records import plain
+from recbole_painvrl.shapes import NUMBER, check_shape
 
 FILE = "search.json"
 TRIALS = "trials.jsonl"
+ADVICE = "delete this folder to search anew"
+_TRIAL = {
+    "number": int,
+    "parameters": {"": object},
+    "state": str,
+    "score": NUMBER | None,
+    "epochs": int | None,
+    "seconds": NUMBER | None,
+    "folder": str,
+    "error": str | None,
+}
+_WINNER = {
+    "number": int,
+    "parameters": {"": object},
+    "folder": str,
+}
 
 
 @dataclass
@@ -97,11 +114,21 @@ def read(folder: str | Path) -> Record:
         record = Record(folder, content["command"], content["base"], winner=content["winner"])
         if (folder / TRIALS).is_file():
             lines = (folder / TRIALS).read_text(encoding="utf-8").splitlines()
-            record.trials = [Trial(**json.loads(line)) for line in lines]
+            record.trials = [_trial(folder / TRIALS, number, line) for number, line in enumerate(lines)]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise UserError(f"{folder}: cannot be read ({reason}); expected the folder of a search") from error
+    if record.winner is not None:
+        check_shape(folder / FILE, record.winner, _WINNER, ADVICE)
     return record
+
+
+def _trial(file: Path, number: int, line: str) -> Trial:
+    trial = Trial(**json.loads(line))
+    check_shape(f"{file}, line {number + 1}", vars(trial), _TRIAL, ADVICE)
+    if trial.number != number:
+        raise UserError(f"{file}, line {number + 1}: expected trial {number}, found {trial.number}; {ADVICE}")
+    return trial
 
 
 def is_search(folder: str | Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file
 from recbole_painvrl.tuning.record import Record, Trial, ranked
-from recbole_painvrl.tuning.trial import RESULT, TrialFolder
+from recbole_painvrl.tuning.trial import TrialFolder
 
 BEST = 5
 OUTPUT_FILE = "hyper_example.result"
@@ -48,7 +48,7 @@ def write_text(record: Record, file: str | Path, bigger: bool) -> None:
     blocks = []
     for trial in ranked(record.trials, bigger):
         if trial.state == "done":
-            result = TrialFolder(record.folder(trial)).read_json(RESULT)["best_valid_result"]
+            result = TrialFolder(record.folder(trial)).validation()["best_valid_result"]
             tested = winner["result"]["test_result"] if trial.number == winner.get("number") else None
             blocks.append(_block(trial.parameters, result, tested))
     file = Path(file)

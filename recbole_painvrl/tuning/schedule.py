@@ -14,7 +14,7 @@ from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning.plan import Plan
 from recbole_painvrl.tuning.proposals import Finished, next_proposal
 from recbole_painvrl.tuning.record import Trial, ranked
-from recbole_painvrl.tuning.trial import RESULT, TrialFolder
+from recbole_painvrl.tuning.trial import TrialFolder
 
 
 class TrialSchedule:
@@ -159,12 +159,13 @@ def collect(plan: Plan, trial: Trial) -> None:
     """Takes over what a trial's folder says: of a finished one its score, of any how long it has trained."""
     folder = TrialFolder(plan.record.folder(trial))
     if folder.finished:
-        result = folder.read_json(RESULT)
-        trial.state, trial.error, trial.score = "done", None, result["best_valid_score"]
+        trial.state, trial.error, trial.score = "done", None, folder.validation()["best_valid_score"]
         if trial.score is None:
             fail(trial, "it has no validation score")
     elif trial.state not in ("failed", "stopped"):
         trial.score = None
+        if trial.state == "done":  # its folder was deleted
+            trial.state = "waiting"
     trained, validated = folder.records("train"), folder.records("valid")
     trial.epochs = len(trained)
     trial.seconds = round(sum(one["seconds"] for one in [*trained, *validated]), 3)

@@ -16,7 +16,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute, run_folder
 from recbole_painvrl.report.lock import Busy
 from recbole_painvrl.report.records import RunFolder
-from recbole_painvrl.report.summary import summary_table
+from recbole_painvrl.report.summary import read_result, summary_table
 from recbole_painvrl.tuning.page import write_page
 from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.record import FILE, Record, ranked, read
@@ -90,8 +90,7 @@ def opened(planned: Plan, waits: bool = False) -> Iterator[None]:
         owner.claim()
     try:
         if (record.path / FILE).is_file():
-            former = read(record.path)
-            record.trials, record.winner = former.trials, former.winner
+            planned.take_over(read(record.path))
         record.write()
         try:
             yield
@@ -127,7 +126,7 @@ def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | Non
     Raises:
         UserError: There is none, or its command would make another search by now.
     """
-    search = Search.recorded(read(folder).command)
+    search = Search.recorded(read(folder))
     search = replace(search, keys={**search.keys, **keys}, trials=trials or search.trials)
     if plan(search).record.path.resolve() != Path(folder).resolve():
         cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
@@ -191,9 +190,10 @@ def _finish(planned: Plan, places: Places) -> None:
     config = planned.search.configuration(best.parameters)
     folder = run_folder(config)
     try:
-        result = execute(config, continued=folder if RunFolder(folder).started else None)
+        execute(config, continued=folder if RunFolder(folder).started else None)
     except KeyboardInterrupt as interruption:
         raise _stopped(planned, getattr(interruption, "status", 130)) from None
+    result = read_result(RunFolder(folder))
     found = {key: result[key] for key in ("best_valid_score", "test_result", "test_results")}
     record.winner = {
         "number": best.number,

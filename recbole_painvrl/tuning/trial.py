@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from recbole_painvrl.config import Config
 from recbole_painvrl.experiment import held, train
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.shapes import NUMBER, check_shape
 
 RESULT = "validation.json"
+_NEEDED = {"best_valid_score": NUMBER | None, "best_valid_result": {"": NUMBER | None}}
 
 
 class TrialFolder(RunFolder):
@@ -25,6 +28,16 @@ class TrialFolder(RunFolder):
     def finished(self) -> bool:
         """Whether the trial came to its end."""
         return (self.path / RESULT).exists()
+
+    def validation(self) -> dict[str, Any]:
+        """Returns what a finished trial found: ``best_valid_score``, ``best_valid_result`` and more.
+
+        Raises:
+            UserError: The file is missing or damaged.
+        """
+        result = self.read_json(RESULT)
+        check_shape(self.path / RESULT, result, _NEEDED, f"delete {self.path} to make this trial again")
+        return result
 
     def finish(self) -> None:
         """Deletes the models, which nothing continues any more."""

@@ -250,6 +250,45 @@ def kill_first_worker() -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.parametrize("content", ["{}", "3", '{"seconds_train": null}', "["])
+def test_a_damaged_result_leaves_the_others(flags: Flags, capsys: pytest.CaptureFixture, content: str) -> None:
+    words = ["-m", "BPR,Pop", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1"]
+    assert cli.main(words) == 0
+    record = the_comparison()
+    file = record.run_folder(record.cells[0]) / "result.json"
+    file.write_text(content)
+    capsys.readouterr()
+    assert cli.main([f"--resume={record.path}"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].split()[:2] == ["board", "Pop"]
+    assert f"{Path(*file.parts[-5:])}: " in captured.err
+    assert "Traceback" not in captured.err
+    assert [cell.state for cell in the_comparison().cells] == ["failed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"models": None}, "expected models: a list of str or None, found None"),
+        ({"datasets": []}, "expected models, datasets and seeds, found a list without any"),
+        ({"seeds": ["a"]}, "expected seeds: a list of int or None, found ['a']"),
+        ({"keys": None}, "expected keys: a mapping to str, found None"),
+        ({"tune": 2}, "expected 1 rows under tuned, found 0"),
+        (None, "expected keys and values, found None"),
+    ],
+)
+def test_a_damaged_command_is_told(
+    flags: Flags, capsys: pytest.CaptureFixture, change: dict[str, Any] | None, complaint: str
+) -> None:
+    assert cli.main(["-m", "Pop", "-d", "board", "--seeds=1", *flags(), "--parallel=1"]) == 0
+    record = the_comparison()
+    record.command = change and {**record.command, **change}
+    record.write()
+    capsys.readouterr()
+    assert cli.main([f"--resume={record.path}"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {record.path}/comparison.json: {complaint}")
+
+
 def test_a_damaged_comparison_is_told(capsys: pytest.CaptureFixture) -> None:
     Path("x").mkdir()
     Path("x/comparison.json").write_text(json.dumps({"cells": []}))

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -137,6 +138,19 @@ def test_a_search_of_another_process_is_waited_for(flags: Flags, capsys: pytest.
     said = capsys.readouterr().err
     assert said.count(f"{tuned['search']}: process {os.getpid()} on {socket.gethostname()} works on it; waiting") == 1
     assert len(record.read(tuned["search"]).trials) == 2
+
+
+@pytest.mark.usefixtures("two_trials")
+@pytest.mark.parametrize("rows", [None, [3], [{}], [{"model": "MF"}]])
+def test_damaged_rows_of_tuning_are_told(flags: Flags, capsys: pytest.CaptureFixture, rows: Any) -> None:
+    words = ["-m", "MF", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1", "--tune=1"]
+    assert cli.main(words) == 0
+    comparison = the_comparison()
+    comparison.tuned = rows
+    comparison.write()
+    capsys.readouterr()
+    assert cli.main([f"--resume={comparison.path}"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {comparison.path}/comparison.json")
 
 
 def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:

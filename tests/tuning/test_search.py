@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -266,6 +267,83 @@ def test_flags_of_a_search_need_one(flags: Flags, search: Search, capsys: pytest
         assert complaint in capsys.readouterr().err
     assert cli.main([f"--resume={path}", "--max_evals=2", "--parallel=1"]) == 0
     assert len(the_search().trials) == 2
+
+
+def mended(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize("content", ["{}", "3", '{"best_valid_score": "high"}', "["])
+def test_a_damaged_file_of_a_search_is_told(search: Search, capsys: pytest.CaptureFixture, content: str) -> None:
+    words = search("--max_evals=1", space="learning_rate choice [0.01, 0.02]")
+    assert cli.main(words) == 0
+    record = the_search()
+    trial = record.folder(record.trials[0])
+    for file in (trial / "validation.json", Path(record.winner["folder"], "result.json")):
+        kept = file.read_text()
+        file.write_text(content)
+        for again in ([f"--resume={record.path}", "--parallel=1"], words):
+            capsys.readouterr()
+            assert cli.main(again) == 2
+            assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {file}: ")
+        file.write_text(kept)
+    assert cli.main(words) == 0
+
+
+def test_a_trial_whose_folder_is_deleted_is_made_again(search: Search) -> None:
+    words = search("--max_evals=1", space="learning_rate choice [0.01, 0.02]")
+    assert cli.main(words) == 0
+    record = the_search()
+    shutil.rmtree(record.folder(record.trials[0]))
+    assert cli.main(words) == 0
+    assert without_times(the_search()) == without_times(record)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"keys": None}, "search.json: expected keys: a mapping to str, found None"),
+        ({"space": None}, "search.json: expected space: str, found None"),
+        ({"config_files": 3}, "search.json: expected config_files: a list of str, found 3"),
+        ({"tool": None}, "search.json: expected tool: str, found None"),
+    ],
+)
+def test_a_damaged_command_is_told(
+    search: Search, capsys: pytest.CaptureFixture, change: dict[str, Any], complaint: str
+) -> None:
+    assert cli.main(search("--max_evals=1")) == 0
+    record = the_search()
+    for command in ({**record.command, **change}, 3):
+        mended(record.path / "search.json", command=command)
+        capsys.readouterr()
+        assert cli.main([f"--resume={record.path}"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(f"error: {record.path}/{complaint if command != 3 else 'search.json: expected keys'}")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            {"parameters": {"learning_rate": 0.01}},
+            "expected the parameters embedding_size, learning_rate, found learni",
+        ),
+        ({"parameters": None}, "expected parameters: a mapping to object, found None"),
+        ({"state": 3}, "expected state: str, found 3"),
+        ({"score": "high"}, "expected score: int or float or None, found 'high'"),
+        ({"folder": None}, "expected folder: str, found None"),
+        ({"number": 7}, "expected trial 0, found 7"),
+    ],
+)
+def test_a_damaged_trial_is_told(
+    search: Search, capsys: pytest.CaptureFixture, change: dict[str, Any], complaint: str
+) -> None:
+    assert cli.main(search("--max_evals=1")) == 0
+    path = the_search().path
+    mended(path / "trials.jsonl", **change)
+    capsys.readouterr()
+    assert cli.main([f"--resume={path}", "--parallel=1"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {path}/trials.jsonl, line 1: {complaint}")
 
 
 def test_painvrl_s_trials_are_validated_by_their_final_model(flags: Flags) -> None:
