@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,13 @@ class Found:
         runs: Finished runs.
         waiting: Folders of runs that are not finished.
         failures: Cells of comparisons without a result.
+        closed: Folders that cannot be looked into, and why.
     """
 
     runs: list[Run]
     waiting: list[Path]
     failures: list[Failure]
+    closed: dict[Path, str]
 
 
 def find(folders: Iterable[str | Path]) -> Found:
@@ -58,19 +61,20 @@ def find(folders: Iterable[str | Path]) -> Found:
         UserError: A folder does not exist or holds no run, none is finished, or a file is damaged.
     """
     paths: list[Path] = []
+    closed: dict[Path, str] = {}
     cells: list[tuple[Mapping[str, Any], Path]] = []
     for folder in map(Path, folders):
         if (folder / COMPARISON).is_file():
             cells += [(cell, _folder(folder, cell["folder"])) for cell in _cells(folder / COMPARISON)]
         else:
-            paths += run_folders(folder)
+            paths += run_folders(folder, closed)
     done = [path for _, path in cells if RunFolder(path).finished]
     failures = _failures([(cell, path) for cell, path in cells if not RunFolder(path).finished])
     if not done and not paths and failures:
         raise UserError(f"{failures[0].model} on {failures[0].dataset}: {failures[0].reason}; no run here is finished")
     runs, waiting = read_runs([*paths, *done])
     named = {path.resolve() for one in failures for path in one.folders}
-    return Found(runs, [path for path in waiting if path.resolve() not in named], failures)
+    return Found(runs, [path for path in waiting if path.resolve() not in named], failures, closed)
 
 
 def _cells(file: Path) -> list[Mapping[str, Any]]:
@@ -88,7 +92,7 @@ def _folder(comparison: Path, name: str) -> Path:
     """Returns the folder of a cell, named from the comparison's own folder or from one above it."""
     own = comparison.resolve()
     places = [place / name for place in (own, *own.parents[:PARENTS])]  # an absolute name stays as it is
-    return next((place for place in places if (place / "config.yaml").is_file()), places[-1])
+    return next((place for place in places if os.path.isfile(place / "config.yaml")), places[-1])
 
 
 def _failures(cells: Sequence[tuple[Mapping[str, Any], Path]]) -> list[Failure]:
@@ -104,7 +108,7 @@ def _failures(cells: Sequence[tuple[Mapping[str, Any], Path]]) -> list[Failure]:
 
 
 def _existing(paths: Iterable[Path]) -> tuple[Path, ...]:
-    return tuple(path for path in paths if path.is_dir())
+    return tuple(path for path in paths if os.path.isdir(path))
 
 
 def _reason(cell: Mapping[str, Any]) -> str:

@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     sheet = Sheet(Path(arguments.output), RULES[arguments.rule], arguments.png)
     report = Report(sheet, selected, metrics, arguments.ours, found.failures)
     report.notes += [f"{path}: left out, it is not finished" for path in found.waiting]
+    report.notes += [f"{path}: left out, it cannot be looked into ({why})" for path, why in found.closed.items()]
     report.notes += signal_notes(selected) + seed_notes(selected) + epoch_notes(selected, report.rule)
     with house_style():
         report.draw(front)

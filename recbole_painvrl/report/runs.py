@@ -148,8 +148,12 @@ def read_runs(found: Iterable[Path]) -> tuple[list[Run], list[Path]]:
     return [Run(path) for path in done], waiting
 
 
-def run_folders(folder: Path) -> list[Path]:
+def run_folders(folder: Path, closed: dict[Path, str] | None = None) -> list[Path]:
     """Returns the folders of runs in and below ``folder``.
+
+    Args:
+        folder: Where to look.
+        closed: Takes the folders that cannot be looked into, and why.
 
     Raises:
         UserError: There is no such folder, or no run in it.
@@ -158,7 +162,10 @@ def run_folders(folder: Path) -> list[Path]:
         raise UserError(f"{folder}: there is no such folder; name folders of runs, such as runs/ml-100k/PaInvRL/1-...")
     # os.walk, as folders may go while this looks: Path.rglob of Python 3.11 raises an error then
     needed = {"config.yaml", "records.jsonl"}
-    found = sorted(Path(place) for place, _, files in os.walk(folder) if needed.issubset(files))
+    errors: list[OSError] = []
+    found = sorted(Path(place) for place, _, files in os.walk(folder, onerror=errors.append) if needed.issubset(files))
+    if closed is not None:
+        closed |= {Path(one.filename): str(one.strerror) for one in errors if not isinstance(one, FileNotFoundError)}
     if not found:
         raise UserError(f"{folder}: neither this folder nor one below it holds a run (config.yaml and records.jsonl)")
     return found

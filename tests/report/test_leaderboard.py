@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import re
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
@@ -131,6 +133,25 @@ def test_significance_is_a_table_of_all_tests(written: Path) -> None:
     assert float(one["mean_model"]) - float(one["mean_reference"]) == pytest.approx(difference, abs=1e-6)
     assert float(one["p_t"]) <= float(one["p_t_bh"]) <= float(one["p_t_holm"]) < 0.05
     assert one["reference_is"] == "best"
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    make_run(tmp_path / "runs", "ERM", 1, rounds=0)
+    (tmp_path / "runs" / "closed").mkdir()
+    look = os.scandir
+
+    def denied(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    make_report(tmp_path / "runs", "--output", tmp_path / "out")
+    line = f"{tmp_path / 'runs' / 'closed'}: left out, it cannot be looked into (Permission denied)"
+    assert line in capsys.readouterr().out.splitlines()
+    assert "it cannot be looked into" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_failed_cells_are_in_every_table(written: Path) -> None:
