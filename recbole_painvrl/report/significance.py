@@ -24,7 +24,7 @@ from recbole_painvrl.files import DAMAGED_ARRAY
 
 CONFIDENCE = 0.95
 LEVEL = 0.05  # a corrected p below it is a difference
-ROUNDING = 1e-12  # a deviation below this share of the mean is what floating point leaves of none
+ROUNDING = 1e-12  # a deviation or difference below this share of the values is what floating point leaves of none
 Runs = list[dict[str, Any]]
 
 
@@ -55,10 +55,11 @@ def paired(ours: NDArray[Any], theirs: NDArray[Any]) -> Paired | None:
     """Compares the values [n] of two models, pair by pair; None for fewer than two pairs."""
     from scipy.stats import t, wilcoxon  # here, for it takes long to load and mistakes are told without it
 
-    differences = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    n = len(differences)
+    left, right = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    n = len(left)
     if n < 2:
         return None
+    differences = _tied(left - right, ROUNDING * float(np.fmax.reduce(np.abs([left, right]), axis=None)))
     if not differences.any():
         return Paired(n, 0.0, 0.0, 0.0, None, 1.0, 1.0)
     middle, deviation = float(differences.mean()), float(differences.std(ddof=1))
@@ -69,6 +70,21 @@ def paired(ours: NDArray[Any], theirs: NDArray[Any]) -> Paired | None:
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1) * error)
     p_t = float(2 * t.sf(abs(middle) / error, n - 1))
     return Paired(n, middle, middle - half, middle + half, middle / deviation, p_t, p_wilcoxon)
+
+
+def _tied(differences: NDArray[Any], noise: float) -> NDArray[Any]:
+    """Returns the differences [n], those made equal whose sizes are within ``noise`` of a neighbor's, or of 0.
+
+    Means over seeds that are equal differ in their last bit, and Wilcoxon's ranks would take that bit for an order.
+    Neighbors are compared, as rounding would part those on either side of a digit's middle.
+    """
+    sizes = np.abs(differences)
+    order = np.argsort(sizes)
+    is_new = ~(np.diff(sizes[order], prepend=0.0) <= noise)  # NaN, which sorts last, stays NaN
+    shared = np.concatenate([[0.0], sizes[order][is_new]])
+    tied = np.empty_like(sizes)
+    tied[order] = shared[np.cumsum(is_new)]
+    return np.copysign(tied, differences)
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
 from recbole_painvrl.report.significance import (
+    averaged,
     benjamini_hochberg,
     holm,
     p_value,
@@ -54,6 +56,25 @@ def test_a_comparison_is_two_sided_and_as_scipy_has_it() -> None:
     assert (there.p_t, there.p_wilcoxon) == pytest.approx((ttest_rel(left, right).pvalue, wilcoxon(left, right).pvalue))
     assert (there.p_t, there.p_wilcoxon) == pytest.approx((back.p_t, back.p_wilcoxon))
     assert (there.difference, there.low, there.d_z) == pytest.approx((-back.difference, -back.high, -back.d_z))
+
+
+@pytest.mark.parametrize(("users", "scale"), [(12, 1), (40, 1), (300, 1), (300, 10_000)])
+def test_equal_differences_are_ties_however_they_were_rounded(users: int, scale: int) -> None:
+    tenths = np.random.Generator(np.random.PCG64(3)).integers(0, 11, (2, 3, users))  # models, seeds, users
+    names = np.array([f"{user:03}" for user in range(users)])
+    ours, theirs = (averaged([(names, scale * seed / 10) for seed in model]) for model in tenths)
+    exact = [Fraction(int(thirtieths)) for thirtieths in tenths[0].sum(axis=0) - tenths[1].sum(axis=0)]
+    assert len({Fraction(ours[name]) - Fraction(theirs[name]) for name in names}) > len(set(exact))
+    found = paired(*paired_values(ours, theirs))
+    assert found is not None
+    assert found.p_wilcoxon == pytest.approx(wilcoxon([float(one) for one in exact]).pvalue, rel=1e-9)
+
+
+def test_differences_of_rounding_alone_are_none() -> None:
+    thirds = np.array([0.1 + 0.2, 0.3, 0.7, 0.1 * 3])
+    found = paired(thirds, np.array([0.3, 0.3, 0.7, 0.3]))
+    assert found is not None
+    assert (found.difference, found.d_z, found.p_t, found.p_wilcoxon) == (0.0, None, 1.0, 1.0)
 
 
 def test_differences_that_do_not_vary_are_no_certainty() -> None:
