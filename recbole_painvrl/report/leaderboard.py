@@ -20,7 +20,8 @@ Place = tuple[bool, bool, float, str]  # what lines are sorted by
 COSTS = {"seconds": ("seconds_train", 1), "peak MB": ("peak_rss_mb", 0), "parameters": ("n_parameters", 0)}
 DIGITS = 4
 NO_ROLE, TOP, TIED, UNTESTED = "", "best", "tied", "untested"
-SMALLER_IS_BETTER = ("rmse", "mae", "logloss")
+# RecBole's smaller_metrics; a report is made without RecBole
+SMALLER_IS_BETTER = ("averagepopularity", "giniindex", "logloss", "mae", "rmse")
 HEADER = (
     *("dataset", "metric", "model", "configuration", "state", "seeds", "rho", "column", "mean", "std", "n"),
     *("standing", "runs"),

@@ -22,7 +22,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.cells import find
 from recbole_painvrl.report.command import add_arguments, run
 from recbole_painvrl.report.latex import escape
-from recbole_painvrl.report.leaderboard import TIED, TOP, UNTESTED, Leaderboard, leaderboard
+from recbole_painvrl.report.leaderboard import SMALLER_IS_BETTER, TIED, TOP, UNTESTED, Leaderboard, leaderboard
 from recbole_painvrl.report.pictures.ranks import joined, nemenyi
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, select
@@ -97,6 +97,22 @@ def test_the_best_is_bold_and_what_is_as_good_is_marked(compared: Path) -> None:
     assert [line.name for line in board.others] == ["ERM (learning_rate=9)"]
     assert board.others[0].cells["test"].standing == ""  # larger than the best, but validation did not choose it
     assert board.chosen[0].cells["seconds"].text == "6.0 ± 3.2"
+
+
+def test_smaller_is_better_where_recbole_says_so() -> None:
+    register = pytest.importorskip("recbole.evaluator.register")
+    assert sorted(SMALLER_IS_BETTER) == sorted(register.smaller_metrics)
+
+
+def test_the_least_concentrated_lists_are_the_best(tmp_path: Path) -> None:
+    for model, value in (("PaInvRL", 0.3), ("ERM", 0.5), ("MF", 0.4)):
+        for seed in (1, 2):
+            result = {"test_results": {"test": {**of(0.1), "giniindex@10": value + 0.01 * seed}}, "groups": {}}
+            make_run(tmp_path, model, seed, rounds=0, result=result)
+    board = board_of(tmp_path, "giniindex@10")
+    assert [line.name for line in board.lines] == ["PaInvRL", "MF", "ERM"]
+    assert board.lines[0].cells["test"].standing == TOP
+    assert {one.reference.configuration.model for one in board.comparisons if "best baseline" in one.roles} == {"MF"}
 
 
 def test_what_cannot_be_tested_is_said(tmp_path: Path) -> None:

@@ -136,6 +136,14 @@ def test_groups_by_model_or_by_metric(selected: dict[str, Selected]) -> None:
     assert sorted(round(frame.get_y() + 0.38) for frame in frames) == [0, 0, 3, 3]  # low and m, in both columns
 
 
+def test_the_worst_group_is_the_least_where_validation_went_by_a_loss(tmp_path: Path) -> None:
+    result = {"valid_metric": "logloss", "valid_score_bigger": False, "best_valid_result": {"logloss": 0.3}}
+    run = Run(make_run(tmp_path, "ERM", rounds=0, result=result))
+    drawing = group_heat(select(configurations([run]), RULES["iid_validation"]), METRIC)
+    frames = [patch for patch in drawing.figure.axes[0].patches if not patch.get_fill()]
+    assert sorted(round(frame.get_y() + 0.38) for frame in frames) == [0, 0, 3, 3]
+
+
 def test_a_group_of_few_users_is_never_the_worst(tmp_path: Path) -> None:
     found = {
         name: {"users": users, METRIC: value} for name, users, value in (("a", 9, 0.1), ("b", 10, 0.2), ("c", 99, 0.3))

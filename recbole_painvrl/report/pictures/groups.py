@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_painvrl.report.leaderboard import is_bigger_better
 from recbole_painvrl.report.pictures.shift import SLIDING
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
@@ -26,7 +27,8 @@ def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test"
     keys = list(dict.fromkeys(key for _, cells in columns for key in cells))
     values = np.array([[cells.get(key, np.nan) for _, cells in columns] for key in keys])
     figure, axes = new_figure(2.6 + 0.95 * len(columns), 1.5 + 0.24 * len(keys))
-    sign = 1.0 if first.runs[0].bigger else -1.0
+    metrics = [name for name, _ in columns] if by_metric else [metric] * len(columns)
+    sign = np.array([1.0 if is_bigger_better(name, first.runs[0]) else -1.0 for name in metrics])
     _heat(axes[0, 0], values, keys, [name for name, _ in columns], by_metric)
     users = {key: counts.get("users") for one in reversed(selected) for key, counts in _means(one, test_set).items()}
     axes[0, 0].set_yticks(range(len(keys)), [_label(key, users.get(key)) for key in keys])
