@@ -155,6 +155,20 @@ def test_a_group_of_few_users_is_never_the_worst(tmp_path: Path) -> None:
     assert round(frame.get_y() + 0.38) == 1
 
 
+def test_groups_without_the_metric_are_not_drawn(tmp_path: Path) -> None:
+    lacking = {name: {"groups": {"low": {"users": 10, "recall@10": 0.1}}} for name in ("activity", "gender")}
+    make_run(tmp_path, "ERM", rounds=0, result={"groups": {"test": lacking}})
+    make_run(tmp_path, "MF", rounds=0, result={"groups": {"test": lacking}})
+    runs, _ = find_runs([tmp_path])
+    both = select(configurations(runs), RULES["iid_validation"])
+    with pytest.raises(Absent, match=f"have no {METRIC}"):
+        group_heat(both, METRIC)
+    make_run(tmp_path, "PaInvRL")
+    runs, _ = find_runs([tmp_path])
+    drawing = group_heat(select(configurations(runs), RULES["iid_validation"]), METRIC)
+    assert [text.get_text() for text in drawing.figure.axes[0].get_xticklabels()] == ["PaInvRL"]
+
+
 def test_the_worst_of_each_grouping_and_column() -> None:
     values = np.array([[3.0, 1.0], [2.0, np.nan], [0.0, 5.0], [0.0, 4.0], [9.0, 9.0]])
     assert worst_cells(values, ["a", "a", "b", "b", "alone"]) == [(1, 0), (2, 0), (3, 1)]

@@ -21,7 +21,11 @@ Key = tuple[str, str]  # grouping and group
 
 
 def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test") -> Drawing:
-    """Draws the groups of one test set by model, or by metric where there is one model only."""
+    """Draws the groups of one test set by model, or by metric where there is one model only.
+
+    Raises:
+        Absent: No groups of the test set are recorded, or none has the metric.
+    """
     first, by_metric = selected[0].configuration, len(selected) == 1
     columns = _columns(selected, metric, test_set)
     keys = list(dict.fromkeys(key for _, cells in columns for key in cells))
@@ -71,10 +75,14 @@ def _columns(selected: Sequence[Selected], metric: str, test_set: str) -> list[t
     if not means:
         raise Absent(f"no groups of {test_set} are recorded")
     if len(selected) > 1:
-        return [(name, _of_metric(groups, metric)) for name, groups in means]
-    groups = means[0][1]
-    metrics = dict.fromkeys(name for values in groups.values() for name in values if name not in COUNTS)
-    return [(name, _of_metric(groups, name)) for name in metrics]
+        found = [(name, _of_metric(groups, metric)) for name, groups in means]
+    else:
+        metrics = dict.fromkeys(name for values in means[0][1].values() for name in values if name not in COUNTS)
+        found = [(name, _of_metric(means[0][1], name)) for name in metrics]
+    columns = [(name, cells) for name, cells in found if cells]
+    if not columns:
+        raise Absent(f"the groups of {test_set} have no {metric}, which is no mean over users")
+    return columns
 
 
 def _of_metric(groups: Mapping[Key, Mapping[str, float]], metric: str) -> dict[Key, float]:
