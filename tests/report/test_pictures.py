@@ -20,6 +20,7 @@ from recbole_painvrl.report.pictures.groups import group_heat, worst_cells
 from recbole_painvrl.report.pictures.pareto import read_front, smooth
 from recbole_painvrl.report.pictures.steps import along, offsets
 from recbole_painvrl.report.pictures.training import stages
+from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.runs import Run, configurations, find_runs
 from recbole_painvrl.report.selection import RULES, Selected, select
 from recbole_painvrl.report.sheet import Absent, Drawing, Sheet
@@ -117,6 +118,19 @@ def test_pareto_and_risks_by_step(selected: dict[str, Selected]) -> None:
     assert drawing.rows[0] == (1, 0, 1, 4.9, 1e-5, 0.5)
     assert drawing.rows[-1] == ("front", "", "", 4.8, 1e-6, 0.5)
     assert "fixed weights" in [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
+
+
+def test_a_round_without_a_positive_penalty_has_no_path(tmp_path: Path) -> None:
+    run, below = RunFolder(make_run(tmp_path)), [{"erm": 5.0, "irm": -1e-5}, {"erm": 4.9, "irm": 0.0}]
+    run.record("mask", round=2, values={"visual": [0.5]}, history=below)
+    drawing = risk_path(*select(configurations([Run(run.path)]), RULES["iid_validation"]))
+    assert [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()] == ["round 0", "round 1"]
+    assert [row["irm"] for row in rows_of(drawing) if row["round"] == 2] == [-1e-5, 0.0]
+    assert drawing.note.endswith("in the CSV only.")
+    only = RunFolder(make_run(tmp_path, seed=2, rounds=0))
+    only.record("mask", round=0, values={"visual": [0.5]}, history=below)
+    with pytest.raises(Absent, match="no step of the mask has a positive IRM penalty"):
+        risk_path(*select(configurations([Run(only.path)]), RULES["iid_validation"]))
 
 
 def test_training_names_losses_and_stages(selected: dict[str, Selected]) -> None:

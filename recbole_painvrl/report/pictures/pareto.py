@@ -79,13 +79,21 @@ def _with_cosine(found: Histories) -> Histories:
 
 
 def risk_path(selected: Selected, front: Sequence[Point] = ()) -> Drawing:
-    """Draws the path of ERM and IRM risk over each round's steps, and the front of a fixed-weight sweep beside it."""
+    """Draws the path of ERM and IRM risk over each round's steps, and the front of a fixed-weight sweep beside it.
+
+    Raises:
+        Absent: No mask was generated, or no step of one has a positive penalty, as the axis shows.
+    """
     runs = selected.configuration.runs
     found = _histories(runs)
     figure, axes = new_figure(6.0, 4.6)
     panel = axes[0, 0]
-    for position, number in enumerate(offsets(found)):
+    drawn = [
         _path(panel, [rounds[number] for rounds in found if number in rounds], position, number)
+        for position, number in enumerate(offsets(found))
+    ]
+    if not any(drawn):
+        raise Absent("no step of the mask has a positive IRM penalty, and its axis is logarithmic")
     if front:
         ordered = sorted(front)
         erm, irm = [point[0] for point in ordered], [point[1] for point in ordered]
@@ -104,22 +112,27 @@ def risk_path(selected: Selected, front: Sequence[Point] = ()) -> Drawing:
         "From the circle to the star, a line a round: thin as each seed's minibatches estimate it, bold the mean over "
         f"{len(runs)} seeds, smoothed. Lower and further left is better"
         + ("; black squares are the front of a sweep over fixed weights." if front else ".")
+        + ("" if all(drawn) else " A round without a positive mean penalty is in the CSV only.")
     )
     header = ("seed", "round", "step", *FRONT_COLUMNS)
     return Drawing(f"ERM and IRM risk of the mask: {selected.configuration.title}", note, figure, header, rows)
 
 
-def _path(axes: Any, runs: Sequence[list[dict[str, Any]]], position: int, number: int) -> None:
+def _path(axes: Any, runs: Sequence[list[dict[str, Any]]], position: int, number: int) -> bool:
+    """Draws a round; nothing, and returns False, where no mean penalty is positive: the estimate is unbiased."""
+    shared = [mean_line([dict(enumerate(values)) for values in side]) for side in zip(*map(_risks, runs), strict=True)]
+    points = [(erm, irm) for erm, irm in zip(*(line.values() for line in shared), strict=True) if irm > 0]
+    if not points:
+        return False
     how = look(position)
     for rows in runs:
         axes.plot(*_risks(rows), color=how.color, linewidth=0.5, alpha=0.3)
-    shared = [mean_line([dict(enumerate(values)) for values in side]) for side in zip(*map(_risks, runs), strict=True)]
-    points = [(erm, irm) for erm, irm in zip(*(line.values() for line in shared), strict=True) if irm > 0]
     erm, irm = (smooth(side) for side in zip(*points, strict=True))
     axes.plot(erm, irm, color=how.color, linestyle=how.line, label=f"round {number}")
     edge = {"markeredgecolor": "black", "markeredgewidth": 0.7, "zorder": 5, "color": how.color}
     axes.plot(erm[:1], irm[:1], "o", markersize=7, **edge)
     axes.plot(erm[-1:], irm[-1:], "*", markersize=13, **edge)
+    return True
 
 
 def _risks(rows: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
