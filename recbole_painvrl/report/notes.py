@@ -40,6 +40,16 @@ def seed_notes(selected: Sequence[Selected]) -> list[str]:
     ]
 
 
+def double_notes(selected: Sequence[Selected]) -> list[str]:
+    """Names the runs that are left out, as another one is the same run with the same seed."""
+    return [
+        f"{run.path}: left out, it has the configuration and the seed of {kept.path}"
+        + ("" if run.result["test_results"] == kept.result["test_results"] else ", but other test results")
+        for one in selected
+        for run, kept in one.configuration.doubles
+    ]
+
+
 def epoch_notes(selected: Sequence[Selected], rule: Rule) -> list[str]:
     """Says where the rule would have kept another epoch than the run did: only the kept model was tested."""
     return [

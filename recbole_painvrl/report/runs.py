@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +92,22 @@ class Run:
         """What makes two runs the same but for their seed."""
         return {key: value for key, value in self.config.items() if key not in PLACE_KEYS and value is not None}
 
+    @cached_property
+    def comparable(self) -> dict[str, str]:
+        """The settings as texts, equal where the values are: 0 and 0.0 are one number, ``False`` is none."""
+        return {
+            key: json.dumps(_whole(value), sort_keys=True, default=str) for key, value in sorted(self.settings.items())
+        }
+
+
+def _whole(value: Any) -> Any:
+    """Returns ``value`` with each whole number in it as an integer, however it was written."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [_whole(entry) for entry in value]
+    return {str(key): _whole(entry) for key, entry in value.items()} if isinstance(value, dict) else value
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -103,12 +119,14 @@ class Configuration:
         differs: How it differs from the others of this model on this data set, such as ``env_level=session``; empty
             for an only one.
         runs: Its runs by seed, at least one.
+        doubles: Runs that are left out, each with the one of the same seed that was kept.
     """
 
     dataset: str
     model: str
     differs: str
     runs: tuple[Run, ...]
+    doubles: tuple[tuple[Run, Run], ...] = ()
 
     @property
     def name(self) -> str:
@@ -174,34 +192,34 @@ def run_folders(folder: Path, closed: dict[Path, str] | None = None) -> list[Pat
 def configurations(runs: Sequence[Run]) -> list[Configuration]:
     """Returns the runs put together by data set, model and configuration, in the order of these names.
 
-    Raises:
-        UserError: Two runs differ in nothing, the seed included.
+    Of runs that differ in nothing, the seed included, the first is kept: the same run twice is not two seeds.
     """
-    cells: dict[tuple[str, str], dict[str, list[Run]]] = {}
+    cells: dict[tuple[str, str], dict[tuple[tuple[str, str], ...], list[Run]]] = {}
     for run in runs:
         cell = cells.setdefault((run.result["dataset"], run.result["model"]), {})
-        cell.setdefault(json.dumps(run.settings, sort_keys=True, default=str), []).append(run)
+        cell.setdefault(tuple(run.comparable.items()), []).append(run)
     return [
-        Configuration(dataset, model, differs, _by_seed(same))
+        Configuration(dataset, model, differs, *_by_seed(same))
         for (dataset, model), cell in sorted(cells.items())
-        for differs, same in sorted(zip(_differences(list(cell.values())), cell.values(), strict=True))
+        for differs, same in sorted(_named(list(cell.values())), key=lambda pair: pair[0])
     ]
 
 
-def _by_seed(runs: Sequence[Run]) -> tuple[Run, ...]:
+def _by_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[tuple[Run, Run], ...]]:
+    """Returns the first run of each seed, and each further one with it."""
     by_seed: dict[int, Run] = {}
     for run in runs:
-        other = by_seed.setdefault(run.seed, run)
-        if other is not run:
-            raise UserError(f"{other.path} and {run.path} are the same run with the same seed; leave one of them out")
-    return tuple(by_seed[seed] for seed in sorted(by_seed))
+        by_seed.setdefault(run.seed, run)
+    doubles = tuple((run, by_seed[run.seed]) for run in runs if by_seed[run.seed] is not run)
+    return tuple(by_seed[seed] for seed in sorted(by_seed)), doubles
 
 
-def _differences(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """Returns for each group of runs the settings in which it differs from another one, as text."""
-    settings = [group[0].settings for group in groups]
+def _named(groups: Sequence[Sequence[Run]]) -> Iterator[tuple[str, Sequence[Run]]]:
+    """Returns each group of runs after the settings in which it differs from another one, as text."""
+    settings = [group[0].comparable for group in groups]
     keys = sorted({key for one in settings for key in one if any(one[key] != other.get(key) for other in settings)})
-    return [", ".join(f"{key}={_shown(one, key)}" for key in keys) for one in settings]
+    for group in groups:
+        yield ", ".join(f"{key}={_shown(group[0].settings, key)}" for key in keys), group
 
 
 def _shown(settings: Mapping[str, Any], key: str) -> str:

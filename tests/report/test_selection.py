@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.notes import double_notes
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.runs import Configuration, Run, configurations, find_runs
 from recbole_painvrl.report.selection import (
@@ -154,9 +155,28 @@ def test_place_and_seed_make_no_other_configuration(tmp_path: Path) -> None:
     assert only.runs[0].metric == METRIC
 
 
-def test_the_same_run_twice_is_refused_unless_it_is_one_folder(tmp_path: Path) -> None:
+def test_the_same_run_twice_is_counted_once_and_named(tmp_path: Path) -> None:
     path = make_run(tmp_path, config={"output_dir": "x"})
     assert len(find_runs([path, tmp_path, path / ".." / path.name])[0]) == 1
     other = make_run(tmp_path, config={"output_dir": "y"})
-    with pytest.raises(UserError, match="same seed"):
-        configurations([Run(path), Run(other)])
+    (only,) = configurations([Run(path), Run(other)])
+    assert [run.path for run in only.runs] == [path]
+    selected = select([only], RULES["iid_validation"])
+    assert double_notes(selected) == [f"{other}: left out, it has the configuration and the seed of {path}"]
+    changed = make_run(tmp_path, config={"output_dir": "z"}, result={"test_results": {"test": of(0.9)}})
+    (only,) = configurations([Run(path), Run(changed)])
+    assert double_notes(select([only], RULES["iid_validation"]))[0].endswith("but other test results")
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 0.0), (2, 2.0), ([1, 0.5], [1.0, 0.5]), ({"a": 10}, {"a": 10.0})])
+def test_a_whole_number_is_the_equal_float(tmp_path: Path, one: object, other: object) -> None:
+    first, double = make_run(tmp_path, config={"key": one}), make_run(tmp_path, config={"key": other})
+    second = make_run(tmp_path, seed=2, config={"key": other})
+    (only,) = configurations([Run(path) for path in (first, double, second)])
+    assert (only.differs, [run.path for run in only.runs]) == ("", [first, second])
+    assert [(left.path, kept.path) for left, kept in only.doubles] == [(double, first)]
+
+
+def test_a_switch_is_no_number(tmp_path: Path) -> None:
+    runs = [Run(make_run(tmp_path, config={"key": value})) for value in (True, 1, 1.5)]
+    assert [one.differs for one in configurations(runs)] == ["key=1", "key=1.5", "key=True"]
