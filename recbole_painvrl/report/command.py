@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_painvrl.errors import UserError, nearest
-from recbole_painvrl.report.cells import COMPARISON, find
+from recbole_painvrl.report.cells import COMPARISON, Failure, find
 from recbole_painvrl.report.content import Report
 from recbole_painvrl.report.latex import tabular
 from recbole_painvrl.report.leaderboard import HEADER
@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="what to show, such as recall@20,ndcg@20; pictures show the first (default: all)",
     )
-    parser.add_argument(
-        "--ours", default=OURS, metavar="MODEL", help=f"the model that is no baseline (default: {OURS})"
-    )
+    parser.add_argument("--ours", metavar="MODEL", help=f"the model that is no baseline (default: {OURS})")
     parser.add_argument("--front", metavar="FILE.csv", help="a sweep over fixed weights, columns erm,irm,weight")
     parser.add_argument("--png", action="store_true", help="pictures as PNG too")
 
@@ -62,8 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     found = find(arguments.folders)
     selected = select(configurations(found.runs), RULES[arguments.rule])
     metrics = _known_metrics(arguments.metric, selected) if arguments.metric else []
+    ours = OURS if arguments.ours is None else _known_model(arguments.ours, selected, found.failures)
     sheet = Sheet(Path(arguments.output), RULES[arguments.rule], arguments.png)
-    report = Report(sheet, selected, metrics, arguments.ours, found.failures)
+    report = Report(sheet, selected, metrics, ours, found.failures)
     report.notes += [f"{path}: left out, it is not finished" for path in found.waiting]
     report.notes += [f"{path}: left out, it cannot be looked into ({why})" for path, why in found.closed.items()]
     report.notes += double_notes(selected) + signal_notes(selected) + seed_notes(selected)
@@ -82,6 +81,13 @@ def _known_metrics(asked: str, selected: Sequence[Selected]) -> list[str]:
         if metric not in known:
             raise UserError(f"--metric={metric}: the runs have {', '.join(known)}.{nearest(metric, known)}")
     return list(dict.fromkeys(metrics))
+
+
+def _known_model(asked: str, selected: Sequence[Selected], failures: Sequence[Failure]) -> str:
+    known = sorted({one.configuration.model for one in selected} | {one.model for one in failures})
+    if asked not in known:
+        raise UserError(f"--ours={asked}: expected a model of the runs, {', '.join(known)}.{nearest(asked, known)}")
+    return asked
 
 
 def _write(report: Report) -> None:

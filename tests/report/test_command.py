@@ -133,6 +133,8 @@ def test_where_a_rule_would_have_stopped_elsewhere_it_is_said(tmp_path: Path) ->
         (["{runs}", "--rule=ood_validation"], "valid_ood"),
         (["{runs}", "--rule=worst_environment"], "environments"),
         (["{runs}", "--metric=ndgc@10"], "Did you mean 'ndcg@10'?"),
+        (["{runs}", "--ours=PaInvrL"], "expected a model of the runs, ERM, PaInvRL. Did you mean 'PaInvRL'?"),
+        (["{runs}", "--ours="], "expected a model of the runs, ERM, PaInvRL."),
         (["{runs}", "--front=nowhere.csv"], "nowhere.csv"),
         (["{runs}/nowhere"], "no such folder"),
         (["{runs}/data"], "holds a run"),
