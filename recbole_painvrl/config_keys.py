@@ -14,6 +14,7 @@ import yaml
 from recbole.utils import dataset_arguments, evaluation_arguments, general_arguments, training_arguments
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.recorded import DEEPEST, bounded
 
 _PACKAGE = Path(__file__).resolve().parent
 RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
@@ -34,8 +35,6 @@ _TEXTS = """
     LIST_SUFFIX ip pre_model_path pretrain_path mf_pretrain_path mlp_pretrain_path
 """
 TEXT_KEYS = frozenset(_TEXTS.split())
-_DEEPEST = 50
-_MOST_VALUES = 100_000
 _TOP_LEVEL_KEY = re.compile(r"^([A-Za-z_][\w-]*)\s*:", re.MULTILINE)
 
 
@@ -61,8 +60,8 @@ class Loader(yaml.SafeLoader):
         return super().add_indent(column)
 
     def _check_depth(self, depth: int) -> None:
-        if depth > _DEEPEST:
-            problem = f"values are nested more than {_DEEPEST} deep"
+        if depth > DEEPEST:
+            problem = f"values are nested more than {DEEPEST} deep"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.get_mark())
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -93,19 +92,9 @@ def load_yaml(text: str) -> Any:
     """Returns the value of a YAML text, of plain data that end somewhere.
 
     Raises:
-        yaml.YAMLError: The text is no YAML, or its values hold themselves, or are too many or too deep to be meant: a
-            few lines with aliases of aliases can stand for millions of values.
+        yaml.YAMLError: The text is no YAML, or its values hold themselves, or are too many or too deep to be meant.
     """
-    content = yaml.load(text, Loader=Loader)
-    waiting, count = [(content, 0)], 0
-    while waiting:
-        value, depth = waiting.pop()
-        count += 1
-        if depth > _DEEPEST or count > _MOST_VALUES:
-            raise yaml.YAMLError(f"values are nested more than {_DEEPEST} deep, or are more than {_MOST_VALUES}")
-        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-        waiting += [(part, depth + 1) for part in parts]
-    return content
+    return bounded(yaml.load(text, Loader=Loader))
 
 
 def properties_folder() -> Path:

@@ -146,15 +146,15 @@ def to_continue(
     ``place`` says which of several processes this one is, in RecBole's keys.
 
     Raises:
-        UserError: There is no run to continue, or an argument would change its numbers.
+        UserError: There is no run to continue, a file of it is damaged, or an argument would change its numbers.
     """
     run = RunFolder(folder)
     if not run.started:
         raise UserError(f"{folder}: no run to continue, config.yaml is missing; expected an interrupted run's folder")
-    stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    config = configure(config_dict={**stored, **(place or {})}, command_line=command_line)
-    for start in run.records("start"):
-        if start["config_hash"] != config_hash(config):
+    starts = run.records("start")
+    config = configure(config_dict={**run.settings(), **(place or {})}, command_line=command_line)
+    for start in starts:
+        if start.get("config_hash") != config_hash(config):
             cause = f"by {', '.join(command_line)}" if command_line else "by its data files, which are others now"
             raise UserError(f"{folder}: the run's numbers would be changed {cause}; it can only be continued as it was")
     return config

@@ -180,6 +180,24 @@ def test_resuming_may_not_change_the_numbers(board: Board, monkeypatch: pytest.M
         resume(only_run().path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", b""),
+        ("config.yaml", b"[1]"),
+        ("config.yaml", b"a: [1"),
+        ("config.yaml", b"a: \xff"),
+        ("records.jsonl", b"garbage\n"),
+        ("records.jsonl", b"{}\n"),
+    ],
+)
+def test_a_damaged_run_is_not_continued(folder: Path, name: str, content: bytes) -> None:
+    for file in ("config.yaml", "records.jsonl"):
+        (folder / file).write_bytes(content if file == name else b"")
+    with pytest.raises(UserError, match=f"{name}: .* delete the run's folder and run again$"):
+        resume(folder)
+
+
 def test_resuming_nothing_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="no run to continue"):
         resume(folder / "none")

@@ -83,9 +83,13 @@ def _cells(file: Path) -> list[Mapping[str, Any]]:
         missing = {key for cell in cells for key in NEEDED if key not in cell}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); expected the file of a comparison") from error
-    if missing or not cells:
+    if missing or not cells or not all(map(_is_cell, cells)):
         raise UserError(f"{file}: expected `cells` with {', '.join(NEEDED)}; compare again with this version")
     return cells
+
+
+def _is_cell(cell: Mapping[str, Any]) -> bool:
+    return isinstance(cell["seed"], int) and isinstance(cell["folder"], str)
 
 
 def _folder(comparison: Path, name: str) -> Path:

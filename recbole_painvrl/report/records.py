@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import append, atomic_file, unfinished_files
+from recbole_painvrl.recorded import Kinds, read_events, read_object, read_settings
 from recbole_painvrl.report.lock import Lock
 
 
@@ -135,11 +136,20 @@ class RunFolder:
         append(self.path / "records.jsonl", line.encode())
 
     def records(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Returns the recorded events in order, only those named ``event`` if it is given."""
-        file = self.path / "records.jsonl"
-        lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
-        events = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        return [one for one in events if event in (None, one["event"])]
+        """Returns the recorded events in order, only those named ``event`` if it is given.
+
+        Raises:
+            UserError: A line is damaged; a last one that was cut off is none.
+        """
+        return [one for one in read_events(self.path / "records.jsonl") if event in (None, one["event"])]
+
+    def settings(self) -> dict[str, Any]:
+        """Returns the complete configuration.
+
+        Raises:
+            UserError: Its file is missing or damaged.
+        """
+        return read_settings(self.path / self.config_file)
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file."""
@@ -150,17 +160,13 @@ class RunFolder:
         """Writes a JSON file of plain numbers; what is not finite becomes ``null``."""
         self.write_text(name, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Returns the content of a JSON file of the folder.
+    def read_json(self, name: str, kinds: Kinds | None = None) -> dict[str, Any]:
+        """Returns the content of a JSON file of the folder, which must have the keys of ``kinds``, of these types.
 
         Raises:
             UserError: The file is not there or is damaged.
         """
-        try:
-            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-            return values
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path / name}: cannot be read ({error}); is this the folder of a run?") from error
+        return read_object(self.path / name, kinds or {})
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes arrays of numbers or texts; ``numpy.load`` reads them with ``allow_pickle=False``.

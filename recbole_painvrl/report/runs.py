@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
 
@@ -24,6 +22,7 @@ _PLACES = """
 PLACE_KEYS = frozenset(_PLACES.split())
 NO_VALUE = "~"
 LONGEST = 60  # letters of a difference in a name
+NEEDED = {"model": str, "dataset": str, "seed": int, "valid_metric": str, "test_results": dict}
 
 
 class Run:
@@ -39,11 +38,10 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder = RunFolder(path)
-        self.result: dict[str, Any] = self._folder.read_json("result.json")
-        needed = ("model", "dataset", "seed", "valid_metric", "test_results")
-        missing = [key for key in needed if key not in self.result]
-        if missing:
-            raise UserError(f"{path / 'result.json'}: has no {', '.join(missing)}; run again with this version")
+        self.result = self._folder.read_json("result.json", NEEDED)
+        for name, found in self.result["test_results"].items():
+            if not isinstance(found, dict) or not all(map(_is_value, found.values())):
+                raise UserError(f"{path / 'result.json'}: test_results of {name}: expected a number for each metric")
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -52,12 +50,7 @@ class Run:
         Raises:
             UserError: Its file is missing or damaged.
         """
-        file = self.path / "config.yaml"
-        try:
-            return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{file}: cannot be read ({reason}); is this the folder of a run?") from error
+        return self._folder.settings()
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
@@ -85,7 +78,7 @@ class Run:
     @property
     def data_folder(self) -> Path:
         """Where its data were when it ran."""
-        return Path(self.config.get("data_path") or ".", self.result["dataset"])
+        return Path(str(self.config.get("data_path") or "."), self.result["dataset"])
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -98,6 +91,10 @@ class Run:
         return {
             key: json.dumps(_whole(value), sort_keys=True, default=str) for key, value in sorted(self.settings.items())
         }
+
+
+def _is_value(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)  # what was not finite is null in a file
 
 
 def _whole(value: Any) -> Any:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.pictures import OF_ROUNDS
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.runs import find_runs
 from recbole_painvrl.report.selection import ORACLE_LABEL
 from tests.report.made_runs import make_run, of
 
@@ -161,9 +163,45 @@ def test_without_matplotlib_one_line_says_how_to_install(made_runs: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_run_is_named(tmp_path: Path) -> None:
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{place}: &a{place} [{', '.join([f'*a{place - 1}'] * 10)}]\n" for place in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("result.json", b"{", "cannot be read"),
+        ("result.json", b"3", "found int"),
+        ("result.json", b"{}", "has no model, dataset"),
+        ("result.json", b"\xff", "cannot be read"),
+        ("config.yaml", b"", "found nothing"),
+        ("config.yaml", b"[1, 2]", "found list"),
+        ("config.yaml", b"a: [1", "cannot be read"),
+        ("config.yaml", b"a: !!int x", "cannot be read"),
+        ("config.yaml", b"a: \xff\xfe", "cannot be read"),
+        ("config.yaml", b"[" * 100_000, "cannot be read"),
+        ("config.yaml", BOMB.encode(), "more than"),
+        ("records.jsonl", b"garbage\n", "line 1: expected the record of an event"),
+        ("records.jsonl", b"{}\n", "line 1: expected the record of an event"),
+    ],
+)
+def test_a_damaged_run_is_named(tmp_path: Path, name: str, content: bytes, complaint: str) -> None:
     path = make_run(tmp_path, rounds=0)
-    (path / "result.json").write_text("{")
+    (path / name).write_bytes(content)
     done = report(tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 2
-    assert str(path / "result.json") in done.stderr
+    assert f"{path / name}: " in done.stderr and complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("result", "complaint"),
+    [({"seed": "x"}, "seed"), ({"test_results": 3}, "test_results"), ({"test_results": {"test": [1]}}, "each metric")],
+)
+def test_a_result_of_another_shape_is_named(tmp_path: Path, result: dict[str, object], complaint: str) -> None:
+    path = make_run(tmp_path, rounds=0, result=result)
+    with pytest.raises(UserError, match=complaint) as error:
+        find_runs([tmp_path])
+    assert str(path / "result.json") in str(error.value)

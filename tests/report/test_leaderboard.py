@@ -283,6 +283,9 @@ def test_a_comparison_without_any_result_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "comparisons" / "0a" / "comparison.json").write_text("[]")
     with pytest.raises(UserError, match=r"comparison\.json: cannot be read"):
         find([tmp_path / "comparisons" / "0a"])
+    for wrong in ({"seed": "x"}, {"folder": 3}):
+        with pytest.raises(UserError, match=r"comparison\.json: expected `cells`"):
+            find([make_comparison(tmp_path / "comparisons" / "0a", [{**cell, **wrong}])])
 
 
 def test_folders_may_be_named_from_beside_the_comparison_or_absolutely(tmp_path: Path) -> None:

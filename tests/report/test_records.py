@@ -52,6 +52,28 @@ def test_a_line_cut_off_by_a_crash_is_ignored(tmp_path: Path) -> None:
     assert len(run.records()) == 1
 
 
+@pytest.mark.parametrize("line", [b"garbage", b"{}", b"[]", b"3", b'{"event": 3}', b"", b"\xff", b"[" * 100_000])
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    run = RunFolder(tmp_path)
+    run.record("train", epoch=0)
+    with open(tmp_path / "records.jsonl", "ab") as file:
+        file.write(line + b"\n")
+    run.record("train", epoch=1)
+    with pytest.raises(UserError, match=r"records\.jsonl: line 2: expected the record of an event .* run again$"):
+        run.records("train")
+
+
+def test_a_file_that_is_no_object_is_named(tmp_path: Path) -> None:
+    run, file = RunFolder(tmp_path), tmp_path / "result.json"
+    for text, complaint in (("3", "found int"), ("[" * 100_000, "cannot be read"), ("{}", "has no seed")):
+        file.write_text(text)
+        with pytest.raises(UserError, match=rf"result\.json: .*{complaint}"):
+            run.read_json("result.json", {"seed": int})
+    file.write_text('{"seed": [1]}')
+    with pytest.raises(UserError, match=r"result\.json: seed cannot be \[1\]"):
+        run.read_json("result.json", {"seed": int})
+
+
 def test_arrays_load_without_pickle(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.write_arrays("per_user.npz", {"test/users": np.array(["a", "é"]), "test/recall@10": np.array([0.5, 1.0])})

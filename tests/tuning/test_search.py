@@ -184,6 +184,22 @@ def test_fewer_trials_continue_none_of_the_others(search: Search) -> None:
     assert [trial.state for trial in the_search().trials] == ["done", "done", "interrupted"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("records.jsonl", "garbage\n"), ("records.jsonl", "{}\n"), ("validation.json", "3")]
+)
+def test_a_damaged_trial_is_named(search: Search, capsys: pytest.CaptureFixture, name: str, content: str) -> None:
+    words = search(space="learning_rate choice [0.01]", epochs=1)
+    assert cli.main(words) == 0
+    record = the_search()
+    file = record.folder(record.trials[0]) / name
+    file.write_text(content)
+    for again in (words, [f"--resume={record.path}"]):
+        capsys.readouterr()
+        assert cli.main(again) == 2
+        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1 and f"{file}: " in errors[0]
+
+
 def test_a_bad_trial_fails_alone(search: Search, capsys: pytest.CaptureFixture) -> None:
     space = "embedding_size choice [4, -1]\nlearning_rate choice [0.01, 0]"
     assert cli.main(search("--algo=exhaustive", space=space)) == 0
