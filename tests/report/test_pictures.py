@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +111,39 @@ def test_environments_by_iteration_and_against_known_ones(selected: dict[str, Se
     ]
     table = rows_of(OF_ROUNDS["assignment"](selected["PaInvRL"]))
     assert [row["interactions"] for row in table if row["seed"] == 1 and row["known"] == "b"] == [10, 30, 8]
+
+
+def overlapping(texts: list[Any]) -> list[tuple[str, str]]:
+    """Neighboring texts whose boxes lie on each other."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    return [(one, other) for (one, box), (other, after) in itertools.pairwise(boxes) if box.overlaps(after)]
+
+
+def test_stages_close_to_each_other_are_told_apart(tmp_path: Path) -> None:
+    run = RunFolder(make_run(tmp_path, rounds=0))
+    for number in range(12):
+        run.record("train", epoch=6 + 3 * number, loss=1.0)
+        run.record("mask", round=number, values={})
+    run.record("train", epoch=150, loss=1.0)
+    with house_style():
+        figure = training_curves(*select(configurations([Run(run.path)]), RULES["iid_validation"])).figure
+        figure.draw_without_rendering()
+        texts = sorted(figure.axes[0].texts, key=lambda text: text.get_position())
+        assert len(figure.axes[0].lines) >= 12 and texts[-1].get_text() == "11, then final training"
+        assert len(texts) > 3 and overlapping(texts) == []
+
+
+def test_long_names_of_known_environments_are_told_apart(tmp_path: Path) -> None:
+    run = RunFolder(make_run(tmp_path, rounds=0))
+    names = [f"2020-0{month}-weekend{'s' * month}" for month in range(1, 9)]
+    table = np.eye(8, dtype=int).tolist()
+    run.record("identification", round=0, sizes=[1] * 8, known={"names": names, "ari": 1.0, "nmi": 1.0, "table": table})
+    with house_style():
+        figure = OF_ROUNDS["assignment"](*select(configurations([Run(run.path)]), RULES["iid_validation"])).figure
+        figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    assert labels[0].get_text() == "2020-01-weekends" and labels[7].get_text() == "2020-08-weeke..."
+    assert {label.get_rotation() for label in labels} == {30.0}
 
 
 def test_pareto_and_risks_by_step(selected: dict[str, Selected]) -> None:

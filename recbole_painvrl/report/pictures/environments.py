@@ -13,10 +13,21 @@ from recbole_painvrl.report.pictures.steps import along, mark_rounds, offsets
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import BLUE, HEAT, LOOKS, draw_runs, ink_on, mean_line, new_figure, seeds_note
+from recbole_painvrl.report.style import (
+    BLUE,
+    HEAT,
+    LOOKS,
+    draw_runs,
+    ink_on,
+    mean_line,
+    new_figure,
+    plain_text,
+    seeds_note,
+)
 
 PANELS = 4  # of runs side by side
 WRITTEN = 12  # cells a side up to which a count is written into each
+UPRIGHT, LONGEST = 5, 16  # letters of a name up to which it stands upright under its column, and is not cut
 Rounds = dict[int, list[dict[str, Any]]]
 
 
@@ -119,7 +130,9 @@ def _names(known: Mapping[str, Any]) -> list[str]:
 def _table(axes: Any, table: NDArray[Any], names: Sequence[str]) -> Any:
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
     image = axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(table.shape[1]), [name[:8] for name in names])
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > UPRIGHT else {}
+    labels = [plain_text(name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}...") for name in names]
+    axes.set_xticks(range(table.shape[1]), labels, **slanted)
     axes.set_yticks(range(table.shape[0]))
     if max(table.shape) <= WRITTEN:
         for (row, column), count in np.ndenumerate(table):

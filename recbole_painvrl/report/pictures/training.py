@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
 from recbole_painvrl.report.style import GRAY, LOOKS, draw_runs, look, new_figure, seeds_note
+
+LETTER = 0.015  # width of a letter of a stage's name, as a share of the horizontal axis
 
 
 def training_curves(selected: Selected) -> Drawing:
@@ -41,7 +44,9 @@ def training_curves(selected: Selected) -> Drawing:
         for epoch, value in line.items()
     ]
     rows += [(runs[0].seed, epoch, "stage", name) for epoch, name in marks]
-    note = f"Over epochs ({seeds_note(len(runs))})." + (" Dashed lines are where a stage begins." if marks else "")
+    note = f"Over epochs ({seeds_note(len(runs))})." + (
+        " Dashed lines are where a stage begins, with its rounds." if marks else ""
+    )
     header = ("seed", "epoch", "series", "value")
     return Drawing(f"Training: {selected.configuration.title}", note, figure, header, rows)
 
@@ -73,9 +78,20 @@ def _named(numbers: Sequence[int]) -> str:
 
 
 def _mark(panels: Sequence[Any], marks: Sequence[tuple[int, str]]) -> None:
-    for position, (epoch, name) in enumerate(marks):
+    """Draws a line where each stage begins, named where the name does not run into that of the next."""
+    for epoch, _ in marks:
         for panel in panels:
             panel.axvline(epoch + 0.5, color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        where = panels[0].get_xaxis_transform()
-        text = f"  {name}, then final training" if position == len(marks) - 1 else f"  {name}"
-        panels[0].text(epoch + 0.5, 1.02, text.strip(), transform=where, fontsize=8, color=GRAY)
+    where, (low, high) = panels[0].get_xaxis_transform(), panels[0].get_xlim()
+    room = math.inf
+    for epoch, text in reversed(_labels(marks)):
+        if epoch + len(text) * LETTER * (high - low) <= room:
+            panels[0].text(epoch + 0.5, 1.02, text, transform=where, fontsize=8, color=GRAY)
+            room = epoch
+
+
+def _labels(marks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The names of the stages; of several, the numbers of their rounds alone, for they may be close to each other."""
+    texts = [name.partition(" ")[2] if len(marks) > 1 else name for _, name in marks]
+    texts[-1:] = [f"{text}, then final training" for text in texts[-1:]]
+    return [(epoch, text) for (epoch, _), text in zip(marks, texts, strict=True)]
