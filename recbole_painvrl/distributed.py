@@ -158,8 +158,12 @@ class Ranks:
     # evaluation
 
     def splits(self, loader: Any) -> bool:
-        """Returns whether an evaluation is shared out: its candidates are the same for any block of the users."""
-        return self.size > 1 and isinstance(loader, (FullSortEvalDataLoader, DrawnCandidatesLoader))
+        """Returns whether an evaluation is shared out: its candidates are the same for any block of the users.
+
+        Fewer users than processes are left to each of them, as RecBole evaluates no empty block.
+        """
+        by_users = isinstance(loader, (FullSortEvalDataLoader, DrawnCandidatesLoader))
+        return self.size > 1 and by_users and loader.sample_size >= self.size
 
     def loader(self, loader: Any) -> Any:
         """Returns a loader of this process's block of the users; all blocks in a row are the order of one process."""

@@ -23,14 +23,16 @@ from recbole_painvrl import cli, distributed
 from recbole_painvrl.comparison.cores import usable_cores, wanted_threads
 from recbole_painvrl.config import Config
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.experiment import execute, run_folder
+from recbole_painvrl.experiment import Interrupted, execute, run_folder
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.signals import PATIENCE_SECONDS
 
 LOST = 75  # status of a process that ended because another one had
 GRACE_SECONDS = 15.0  # for the first process to end by itself when another is gone
 LOOK_SECONDS = 0.05
 DEFAULT_PORT = "5678"  # RecBole's
+MOST_PORTS = 65_535
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,24 @@ class Layout:
         return max(self.nproc, self.world_size)
 
     def check(self) -> None:
-        """Makes sure that the numbers do not contradict each other.
+        """Makes sure that the numbers do not contradict each other, and that there may be such a place.
 
         Raises:
-            UserError: They do; the message names the options.
+            UserError: They do, or there is none; the message names the options.
         """
         if self.nproc < 1 or not 0 <= self.group_offset <= self.size - self.nproc:
             raise UserError(
                 f"--nproc={self.nproc} from --group_offset={self.group_offset} on is not within "
                 f"--world_size={self.size}; each machine's offset is the number of processes before it"
             )
+        if self.port is not None and not (str(self.port).isdecimal() and 0 < int(self.port) <= MOST_PORTS):
+            raise UserError(f"--port={self.port}: expected a whole number from 1 to {MOST_PORTS}")
+        try:
+            socket.getaddrinfo(self.ip, None)
+        except (OSError, UnicodeError) as error:
+            raise UserError(
+                f"--ip={self.ip}: there is no such address ({error}); give that of the first machine"
+            ) from error
 
 
 def launch(config: Config, layout: Layout, saved: bool = True, continued: Path | None = None) -> int:
@@ -96,6 +106,8 @@ def launch(config: Config, layout: Layout, saved: bool = True, continued: Path |
         "saved": saved,
         "continued": str(continued) if continued else None,
     }
+    if layout.size > layout.nproc:
+        print(f"waiting for {layout.size} processes at {layout.ip}:{port}", file=sys.stderr)
     children: list[_Child] = []
     try:
         for number in range(layout.nproc):
@@ -178,8 +190,16 @@ def _free_port() -> str:
 
 
 def _watch(children: list[_Child], folder: Path) -> int:
-    """Waits for the first process's end, hands signals on to it, and does not let it wait for one that is gone."""
-    first, gone, deadline = children[0], None, float("inf")
+    """Waits for the first process's end, hands a signal on to it, and does not let it wait for one that is gone.
+
+    Processes that still wait for each other hear no signal: before anything is stored, or at a second signal, they are
+    ended from here.
+
+    Raises:
+        UserError: A process has ended early.
+        KeyboardInterrupt: The user ended the run before it began, or at once.
+    """
+    first, gone, deadline, asked = children[0], None, float("inf"), False
     while first.status is None and time.monotonic() < deadline:
         try:
             if gone is None:
@@ -187,6 +207,12 @@ def _watch(children: list[_Child], folder: Path) -> int:
                 deadline = time.monotonic() + GRACE_SECONDS if gone else deadline
             time.sleep(LOOK_SECONDS)
         except KeyboardInterrupt as interruption:
+            begun = RunFolder(folder).started
+            if begun and asked:
+                raise Interrupted(folder, getattr(interruption, "status", 130)) from None
+            if asked or (first.rank == 0 and not begun):
+                raise
+            asked = True
             first.process.send_signal(signal.SIGTERM if hasattr(interruption, "status") else signal.SIGINT)
     told = first.status is not None and first.status >= 0 and first.status != LOST
     if told:
@@ -219,10 +245,15 @@ def _work(task: Mapping[str, Any]) -> int:
 
 
 def _follow_parent() -> None:
-    """Ends this process as a signal would when its standard input closes, which the parent holds open."""
+    """Ends this process as a signal would when its standard input closes, which the parent holds open.
+
+    One that does not hear the signal, as it waits for others, ends a little later.
+    """
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE_SECONDS + GRACE_SECONDS)
+    os._exit(143)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def run(
     from recbole_painvrl.launch import Layout, launch
 
     layout = Layout(nproc, world_size, group_offset, ip, port)
+    layout.check()
     if layout.size == 1:
         return run_recbole_painvrl(model, dataset, config_file_list, config_dict, saved)
     config = configure(model, dataset, config_file_list, config_dict)

@@ -140,6 +140,7 @@ def _execute(config: Config, flags: argparse.Namespace, continued: Path | None) 
     from recbole_painvrl.launch import Layout, launch
 
     layout = Layout(flags.nproc, flags.world_size, flags.group_offset, flags.ip, flags.port)
+    layout.check()
     if layout.size > 1 and config["world_size"] == 1:
         return launch(config, layout, continued=continued)
     execute(config, continued=continued)

@@ -62,6 +62,17 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, model: str, keys: dic
             np.testing.assert_array_equal(found[name], values[name], name)
 
 
+def test_sets_of_fewer_users_than_processes_are_evaluated_as_by_one(tmp_path: Path) -> None:
+    """One user in the validation set, and one in a test set: there is no block of users for the other process."""
+    arguments = words(tmp_path / "data", "MF", **PLAIN)
+    for part in ("valid", "test_ood"):
+        file = tmp_path / "data" / "board" / f"board.{part}.inter"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+    one, two = made(1, arguments, tmp_path / "one"), made(2, arguments, tmp_path / "two")
+    assert_alike(two.read_json("result.json"), one.read_json("result.json"))
+    assert_alike(two.records(), one.records())
+
+
 def assert_alike(found: Any, expected: Any) -> None:
     """Looks for the same names and texts, and the same numbers but for rounding; times and memory may differ."""
     if isinstance(expected, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,6 +86,51 @@ def test_torchrun_starts_the_processes_as_well(tmp_path: Path) -> None:
     (one,) = (tmp_path / "one" / "board" / "MF").iterdir()
     valid = [RunFolder(folder).read_json("result.json")["best_valid_result"] for folder in (run, one)]
     assert valid[0] == pytest.approx(valid[1], abs=1e-6)
+
+
+def test_processes_that_wait_for_others_are_ended_by_a_signal(tmp_path: Path) -> None:
+    """The other machine is never started; nothing has begun, so nothing is left."""
+    arguments = [*words(tmp_path / "data", "MF"), f"--output_dir={tmp_path}", "--nproc=1", "--world_size=2"]
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    command = started(lambda: cli.main([*arguments, f"--port={port}"]), tmp_path / "output")
+    parent, deadline = psutil.Process(command.pid), time.monotonic() + SECONDS
+    while time.monotonic() < deadline and not _listens(port):
+        assert command.is_alive(), (tmp_path / "output").read_text()
+        time.sleep(0.1)
+    (child,) = parent.children()
+    parent.send_signal(signal.SIGINT)
+    command.join(SECONDS)
+    said = (tmp_path / "output").read_text()
+    assert command.exitcode == 130 and not child.is_running()
+    assert f"waiting for 2 processes at localhost:{port}" in said and "Traceback" not in said
+    assert not list(tmp_path.glob("board/*/*"))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("localhost", port)) == 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--port=abc", "--port=abc: expected a whole number from 1 to 65535"),
+        ("--port=0", "--port=0: expected"),
+        ("--port=65536", "--port=65536: expected"),
+        ("--ip=nowhere.invalid", "--ip=nowhere.invalid: there is no such address"),
+        ("--nproc=0", "--nproc=0 from --group_offset=0 on is not within"),
+        ("--group_offset=3", "--nproc=1 from --group_offset=3 on is not within"),
+    ],
+)
+def test_a_place_that_cannot_be_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture, flag: str, message: str
+) -> None:
+    both = [] if flag.startswith(("--nproc", "--group")) else ["--nproc=2"]
+    assert cli.main([*words(tmp_path / "data", "MF"), f"--output_dir={tmp_path}", *both, flag]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert message in line
 
 
 def test_machines_have_to_fit_together() -> None:
