@@ -89,6 +89,13 @@ def board_table(board: Leaderboard, tuned: set[Path]) -> str:
     return markdown_table(["model", "keys", "runs", "rho", *columns], rows)
 
 
+def without_keys(table: str, board: Leaderboard) -> str:
+    """Returns a table whose models are named without their keys: each has one configuration on the leaderboard."""
+    for line in board.chosen:
+        table = table.replace(safe(line.name), safe(line.selected.configuration.model))
+    return table
+
+
 def read(folders: list[Path], metrics: list[str]) -> tuple[list[Record], Report]:
     """Returns what is written of the comparisons, and their leaderboards."""
     comparisons = [json.loads((folder / COMPARISON).read_text(encoding="utf-8")) for folder in folders]
@@ -119,8 +126,9 @@ def page(comparisons: list[Record], report: Report, first: bool) -> str:
         for board in boards[:1] if first else boards[1:]:
             lines += [f"## {dataset}, {board.metric}", "", board_table(board, tuned), ""]
         if first:
-            lines += [f"## {dataset}: {OURS} less its references", "", tests_table(boards[0], OURS), ""]
-            offers = prices_table(report.prices[dataset][0], boards[0].metric)
+            tests = without_keys(tests_table(boards[0], OURS), boards[0])
+            lines += [f"## {dataset}: {OURS} less its references", "", tests, ""]
+            offers = without_keys(prices_table(report.prices[dataset][0], boards[0].metric), boards[0])
             lines += [f"## {dataset}: the price list", "", PRICES_NOTE, "", offers, ""] if offers else []
         elif tuned:
             lines += [f"## {dataset}: what tuning chose", "", tuning_table(comparisons, dataset), ""]
