@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.shapes import check_shape
 
 DEEPEST = 50
 _MOST_VALUES = 100_000
@@ -18,7 +19,6 @@ _MEND = "restore the file, or delete the run's folder and run again"
 _NO_YAML = (
     yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError,
 )  # fmt: skip
-Kinds = Mapping[str, type | tuple[type, ...]]
 
 
 def bounded(content: Any) -> Any:
@@ -55,12 +55,12 @@ def read_settings(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_object(file: Path, kinds: Kinds) -> dict[str, Any]:
+def read_object(file: Path, kinds: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the object in a JSON file that a run wrote.
 
     Args:
         file: The file.
-        kinds: The keys that it must have, with the types of their values.
+        kinds: The keys that it must have, with the kinds of their values (:func:`.shapes.check_shape`).
 
     Raises:
         UserError: The file is missing or damaged, or lacks a key.
@@ -69,15 +69,9 @@ def read_object(file: Path, kinds: Kinds) -> dict[str, Any]:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read ({error}); is this the folder of a run?") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: expected an object with keys, found {type(values).__name__}; {_MEND}")
-    missing = [key for key in kinds if key not in values]
-    if missing:
-        raise UserError(f"{file}: has no {', '.join(missing)}; run again with this version")
-    for key, kind in kinds.items():
-        if not isinstance(values[key], kind):
-            raise UserError(f"{file}: {key} cannot be {values[key]!r}; {_MEND}")
-    return values
+    check_shape(file, values, kinds, _MEND)
+    found: dict[str, Any] = values
+    return found
 
 
 def read_events(file: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import append, atomic_file, unfinished_files
-from recbole_painvrl.recorded import Kinds, read_events, read_object, read_settings
+from recbole_painvrl.recorded import read_events, read_object, read_settings
 from recbole_painvrl.report.lock import Lock
 
 
@@ -160,7 +160,7 @@ class RunFolder:
         """Writes a JSON file of plain numbers; what is not finite becomes ``null``."""
         self.write_text(name, json.dumps(plain(values), indent=2, allow_nan=False) + "\n")
 
-    def read_json(self, name: str, kinds: Kinds | None = None) -> dict[str, Any]:
+    def read_json(self, name: str, kinds: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Returns the content of a JSON file of the folder, which must have the keys of ``kinds``, of these types.
 
         Raises:

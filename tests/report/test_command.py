@@ -172,8 +172,8 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("name", "content", "complaint"),
     [
         ("result.json", b"{", "cannot be read"),
-        ("result.json", b"3", "found int"),
-        ("result.json", b"{}", "has no model, dataset"),
+        ("result.json", b"3", "expected keys and values, found 3"),
+        ("result.json", b"{}", "expected model: str, found nothing"),
         ("result.json", b"\xff", "cannot be read"),
         ("config.yaml", b"", "found nothing"),
         ("config.yaml", b"[1, 2]", "found list"),

@@ -65,12 +65,13 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
 
 def test_a_file_that_is_no_object_is_named(tmp_path: Path) -> None:
     run, file = RunFolder(tmp_path), tmp_path / "result.json"
-    for text, complaint in (("3", "found int"), ("[" * 100_000, "cannot be read"), ("{}", "has no seed")):
+    missing = "expected seed: int, found nothing"
+    for text, complaint in (("3", "and values, found 3"), ("[" * 100_000, "cannot be read"), ("{}", missing)):
         file.write_text(text)
         with pytest.raises(UserError, match=rf"result\.json: .*{complaint}"):
             run.read_json("result.json", {"seed": int})
     file.write_text('{"seed": [1]}')
-    with pytest.raises(UserError, match=r"result\.json: seed cannot be \[1\]"):
+    with pytest.raises(UserError, match=r"result\.json: expected seed: int, found \[1\]"):
         run.read_json("result.json", {"seed": int})
 
 
