@@ -189,7 +189,8 @@ def train(
     trainer.check_data(data.train)
     trainer.further_valid = further_validation_loaders(config, data.dataset, data.train, data.valid)
     groupings = Groupings(data.dataset, data.train._dataset, config["eval_groups"])
-    run.write_json(contents.FILE, contents.data_contents(data_files(config)))
+    if not run.started:  # what began on other data is not to be certified by what is there now
+        run.write_json(contents.FILE, contents.data_contents(data_files(config)))
     run.write_text(run.config_file, text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])

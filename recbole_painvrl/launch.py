@@ -72,7 +72,8 @@ class Layout:
         if self.port is not None and not (str(self.port).isdecimal() and 0 < int(self.port) <= MOST_PORTS):
             raise UserError(f"--port={self.port}: expected a whole number from 1 to {MOST_PORTS}")
         try:
-            socket.getaddrinfo(self.ip, None)
+            if self.size > 1 and self.ip != "localhost":
+                socket.getaddrinfo(self.ip, None)
         except (OSError, UnicodeError) as error:
             raise UserError(
                 f"--ip={self.ip}: there is no such address ({error}); give that of the first machine"

@@ -160,7 +160,13 @@ def _directions(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[Tensor
     chances = [torch.linalg.eigvalsh((total - one).div_(1 - SIMULATED).add_(one))[-1] for one in made_up]
     values, vectors = torch.linalg.eigh((total / -SIMULATED).add_(real))
     chance = max(*map(float, chances), LEAST)
-    return (vectors.flip(1).T @ white) * units.shape[0] ** 0.5, values.flip(0), chance
+    directions = (vectors.flip(1).T @ white) * units.shape[0] ** 0.5
+    return directions.mul_(_signs(directions)), values.flip(0), chance
+
+
+def _signs(directions: Tensor) -> Tensor:
+    """Signs [r, 1] that make the largest entry of each direction [r, D] positive: rounding must not number slices."""
+    return directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
 
 
 def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Tensor], Tensor]:
