@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from benchmarks.command_line import add_keys, given_keys, write
-from benchmarks.many_runs import markdown, run_all
+from benchmarks.many_runs import markdown, run_cells
 from benchmarks.simulated import data_set, mask_cells
 from recbole_painvrl.errors import one_of
 from recbole_painvrl.report.significance import Runs, p_value, spread
@@ -120,8 +120,7 @@ def main() -> None:
         for row in chosen
         for seed in seeds
     ]
-    found = run_all(settings, given.jobs)
-    cells = iter([found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))])
+    cells = run_cells(settings, len(seeds), given.jobs)
     keys = "".join(f"--set {key}, " for key in given.set)
     text = f"# Ablations on {given.dataset}\n\n{keys}seeds {given.seeds}: mean ± standard deviation. p: against the "
     text += "full method, over users, two-sided. seconds: training, one thread.\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -32,6 +32,12 @@ def run_all(settings: Sequence[dict[str, Any]], jobs: int) -> list[dict[str, Any
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         return list(pool.map(run, settings))
+
+
+def run_cells(settings: Sequence[dict[str, Any]], n_seeds: int, jobs: int) -> Iterator[list[dict[str, Any]]]:
+    """Runs every configuration as :func:`run_all` does; yields the results of each cell, ``n_seeds`` in a row."""
+    found = run_all(settings, jobs)
+    yield from (found[start : start + n_seeds] for start in range(0, len(found), n_seeds))
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from benchmarks.command_line import add_keys, given_keys, write
-from benchmarks.many_runs import markdown, run_all
+from benchmarks.many_runs import markdown, run_cells
 from recbole_painvrl.comparison.record import read
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.report.significance import Runs, holm, paired, paired_values, per_user, spread
@@ -116,14 +116,10 @@ def main() -> None:
         for model in models
         for seed in seeds
     ]
-    found = run_all(settings, given.jobs)
-    cells = iter([found[start : start + len(seeds)] for start in range(0, len(found), len(seeds))])
-    text = (
-        f"# Under a shift: {keys[models[0]]['dataset']}\n\nseeds {given.seeds}: mean ± standard deviation. Each model "
-    )
-    text += (
-        f"has the keys that tuning chose for it on the data's own split. less it: {models[0]} less the row's model. "
-    )
+    cells = run_cells(settings, len(seeds), given.jobs)
+    text = f"# Under a shift: {keys[models[0]]['dataset']}\n\nseeds {given.seeds}: mean ± standard deviation. Each "
+    text += "model has the keys that tuning chose for it on the data's own split. "
+    text += f"less it: {models[0]} less the row's model. "
     text += "p: over users, two-sided, Holm-corrected over the table. seconds: training, one thread.\n"
     for split in given.split:
         text += f"\n## {split}\n\n{table({model: next(cells) for model in models}, given.metric)}"

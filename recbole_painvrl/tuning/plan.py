@@ -172,8 +172,9 @@ def plan(search: Search) -> Plan:
     proposer = make_proposer(search.algorithm, space, int(base["seed"]))
     digest = config_hash(base)
     record = Record(_folder(search, base, space, digest), asdict(search), digest)
+    files = data_files(base)
     for trial in sorted(record.path.glob("trials/*")):
-        check_same_data(trial, data_files(base))
+        check_same_data(trial, files)
     wanted = search.trials or proposer.most or DEFAULT_TRIALS
     return Plan(search, base, space, proposer, record, min(wanted, proposer.most or wanted))
 
