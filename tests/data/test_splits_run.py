@@ -331,6 +331,8 @@ def test_options_that_are_no_yaml_are_refused() -> None:
         parse_settings("cold_items", {"share": "[1"}, None)
     with pytest.raises(UserError, match=r"--values: cannot read '\[a'"):
         parse_settings("group", {"values": "[a"}, None)
+    with pytest.raises(UserError, match="--values: cannot read"):
+        parse_settings("group", {"values": "[" * 5000}, None)
 
 
 @pytest.mark.parametrize("text", ["[a, [b]]", "{a: b}", "[{a: b}]", "# nothing"])

@@ -13,7 +13,7 @@ from recbole.utils import init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_painvrl.config import Config
-from recbole_painvrl.config_keys import RECBOLE_PROPERTIES, load_yaml, read_yaml
+from recbole_painvrl.config_keys import RECBOLE_PROPERTIES, Loader, load_yaml, read_yaml
 from recbole_painvrl.convert.modalities import PLAIN
 from recbole_painvrl.convert.write import new_folder
 from recbole_painvrl.data.settings import check_inside
@@ -194,7 +194,7 @@ def _values(text: str) -> str | list[str] | None:
     """Returns the labels to hold out as they are written, which YAML's types would change: 010 to 8, NO to false."""
     if text.strip() in ("", "~"):
         return None
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=Loader)
     parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not all(isinstance(part, yaml.ScalarNode) for part in parts):
         raise UserError(f"--values: expected a label or a list of labels, found '{text}'")
