@@ -27,7 +27,7 @@ from recbole_painvrl.logs import silence, start_logging, stop_logging
 from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.randomness import generators_kept, repeat_on
 from recbole_painvrl.report.onlooker import Onlooker
-from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.records import PER_USER, RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.surroundings import peak_rss_mb, versions
@@ -273,7 +273,7 @@ def _test(
         tokens = data.dataset.id2token(data.dataset.uid_field, per_user.users)
         arrays[f"{name}/users"] = np.asarray(tokens, dtype=str)
         arrays.update({f"{name}/{metric}": values for metric, values in per_user.values.items()})
-    run.write_arrays("per_user.npz", arrays)
+    run.write_arrays(PER_USER, arrays)
     run.write_text("groups.csv", groups_csv(groups))
     return {"test_results": tests, "test_groups": parts, "gap": gaps(tests), "groups": groups}
 

@@ -93,9 +93,8 @@ def seed_values(one: Selected, test_set: str, metric: str) -> dict[int, float]:
 
 def user_values(one: Selected, test_set: str, metric: str) -> dict[str, float]:
     """Returns each user's mean over seeds; none at a rho at which a run did not record its users."""
-    if not all(choice.is_own for choice in one.choices):
-        return {}
-    return user_means([choice.run.path for choice in one.choices], test_set, metric) or {}
+    rhos = [None if choice.is_own else choice.rho for choice in one.choices]
+    return user_means([choice.run.path for choice in one.choices], test_set, metric, rhos) or {}
 
 
 Pair = tuple[str, frozenset[int]]  # test set, and the two models in either order

@@ -23,6 +23,14 @@ from recbole_painvrl.files import append, atomic_file, unfinished_files
 from recbole_painvrl.recorded import read_events, read_object, read_settings
 from recbole_painvrl.report.lock import Lock
 
+PER_USER = "per_user.npz"  # each test user's value of each metric
+PER_USER_RHO = "per_user_rho.npz"  # the same, in the same order, at further rho that a report may choose
+
+
+def key_at(rho: float, test_set: str, metric: str) -> str:
+    """Returns the name of an array in :data:`PER_USER_RHO`."""
+    return f"{float(rho)!r}/{test_set}/{metric}"
+
 
 class RunFolder:
     """The folder of one run.

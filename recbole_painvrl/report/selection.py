@@ -10,7 +10,7 @@ complete without its selection rule, and choosing by the test distribution is an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -174,19 +174,24 @@ def choose(run: Run, rule: Rule) -> Choice:
     own, rows = own_row(run), run.result.get("trade_off") or []
     settled = rule.name == "iid_validation" and run.config.get("variant_weight") == CHOSEN_IN_RUN
     candidates = [own] if settled or not rows else rows
-    scored = list(_scored(candidates, run, rule)) or list(_scored([own], run, rule))
-    if not scored:
+    found = _preferred(candidates, rule, run.metric, run.bigger) or _preferred([own], rule, run.metric, run.bigger)
+    if found is None:
         raise UserError(f"{run.path}: {rule.name} needs {rule.needs}; or choose another --rule")
-    sign = 1.0 if run.bigger else -1.0
-    score, row = max(scored, key=lambda pair: (sign * pair[0], -(pair[1].get("rho") or 0.0)))
+    score, row = found
     return Choice(run, score, row, row.get("rho") == own.get("rho"))
 
 
-def _scored(rows: Sequence[Row], run: Run, rule: Rule) -> Iterator[tuple[float, Row]]:
-    for row in rows:
-        score = rule.score(row, run.metric, run.bigger)
-        if score is not None:
-            yield score, row
+def eligible_rhos(rows: Sequence[Row], metric: str, bigger: bool) -> set[float]:
+    """Returns each rho that a rule on which a claim may rest would choose among the rows of one run."""
+    found = [_preferred(rows, rule, metric, bigger) for rule in RULES.values() if rule.allowed]
+    return {one[1]["rho"] for one in found if one is not None}
+
+
+def _preferred(rows: Sequence[Row], rule: Rule, metric: str, bigger: bool) -> tuple[float, Row] | None:
+    """Returns the best score and its row, of equal ones that of the smallest rho; None if no row has what is needed."""
+    scored = [(score, row) for row in rows if (score := rule.score(row, metric, bigger)) is not None]
+    sign = 1.0 if bigger else -1.0
+    return max(scored, key=lambda pair: (sign * pair[0], -(pair[1].get("rho") or 0.0)), default=None)
 
 
 def own_row(run: Run) -> Row:

@@ -10,7 +10,7 @@ Hochberg, "Controlling the False Discovery Rate" (JRSS B 57, 1995); Cohen, "Stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import DAMAGED_ARRAY
+from recbole_painvrl.report.records import PER_USER, PER_USER_RHO, key_at
 
 CONFIDENCE = 0.95
 LEVEL = 0.05  # a corrected p below it is a difference
@@ -103,21 +104,44 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     return [float(value) for value in false_discovery_control(values)] if len(values) else []
 
 
-def _recorded(folder: Path, test_set: str, metric: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    file, users, values = folder / "per_user.npz", f"{test_set}/users", f"{test_set}/{metric}"
+def _array(file: Path, key: str) -> NDArray[Any] | None:
     if not file.is_file():
         return None
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            known = users in arrays and values in arrays
-            return (arrays[users], arrays[values]) if known else None
+            found: NDArray[Any] | None = arrays.get(key)
+            return found
     except DAMAGED_ARRAY as error:
         raise UserError(f"{file}: not the record of a run ({error}); make the run again, or leave it out") from error
 
 
-def user_means(folders: Iterable[str | Path], test_set: str, metric: str) -> dict[str, float] | None:
-    """Returns each test user's value, averaged over the runs that have the user; None if a run did not record it."""
-    found = [_recorded(Path(folder), test_set, metric) for folder in folders]
+def _recorded(folder: Path, test_set: str, metric: str, rho: float | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Returns a run's users [n] and their values [n], at its own rho if None; None if it did not record them."""
+    users = _array(folder / PER_USER, f"{test_set}/users")
+    if rho is None:
+        values = _array(folder / PER_USER, f"{test_set}/{metric}")
+    else:
+        values = _array(folder / PER_USER_RHO, key_at(rho, test_set, metric))
+    if users is None or values is None:
+        return None
+    if users.shape != values.shape:
+        raise UserError(f"{folder}: the values of {test_set} are not of its users; make the run again, or leave it out")
+    return users, values
+
+
+def user_means(
+    folders: Sequence[str | Path], test_set: str, metric: str, rhos: Sequence[float | None] | None = None
+) -> dict[str, float] | None:
+    """Returns each test user's value, averaged over the runs that have the user; None if a run did not record it.
+
+    Args:
+        folders: The runs.
+        test_set: Name of the test set.
+        metric: Name of the metric.
+        rhos: For each run the rho in question; None for the one that the run itself tested, as without ``rhos``.
+    """
+    at = rhos or [None] * len(folders)
+    found = [_recorded(Path(folder), test_set, metric, rho) for folder, rho in zip(folders, at, strict=True)]
     known = [one for one in found if one is not None]
     return averaged(known) if known and len(known) == len(found) else None
 

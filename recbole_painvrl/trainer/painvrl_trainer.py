@@ -14,11 +14,12 @@ from recbole_painvrl.checkpoint import random_states, set_random_states
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
-from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.records import PER_USER_RHO, RunFolder
+from recbole_painvrl.report.selection import eligible_rhos
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
 from recbole_painvrl.trainer.state import forget_optimizers
-from recbole_painvrl.trainer.trade_off import choose_weight, trade_off
+from recbole_painvrl.trainer.trade_off import VALIDATION, choose_weight, per_user_at, trade_off
 
 
 class PaInvRLTrainer(MultimodalTrainer):
@@ -90,15 +91,19 @@ class PaInvRLTrainer(MultimodalTrainer):
             checkpoint.save(self.saved_model_file, state)
 
     def further_results(self, loaders: dict[str, Any]) -> dict[str, Any]:
-        """Returns the final rho, the warm-up's score, and every set's result at each of ``variant_weights``."""
+        """Returns the final rho, the warm-up's score, and every set's result at each of ``variant_weights``.
+
+        What each test user gets at a rho that a report may choose goes into a file of the run.
+        """
         if not self.model.converts:
             return {}
         rows = trade_off(self, loaders, self.config["variant_weights"])
-        return {
-            "variant_weight": round(float(self.model.rho), 6),
-            "plain_valid_score": self.plain_score,
-            "trade_off": rows,
-        }
+        own = round(float(self.model.rho), 6)
+        tests = {name: loader for name, loader in loaders.items() if not name.startswith(VALIDATION)}
+        others = eligible_rhos(rows, self.config["valid_metric"].lower(), self.valid_metric_bigger) - {own}
+        if self.run and others:
+            self.run.write_arrays(PER_USER_RHO, per_user_at(self, tests, sorted(others)))
+        return {"variant_weight": own, "plain_valid_score": self.plain_score, "trade_off": rows}
 
     def _check_validations(self, eval_step: int) -> None:
         """Makes sure that the final training is validated, without which the warm-up's best model would stand for it.

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from numpy.typing import NDArray
+
+from recbole_painvrl.report.records import key_at
+
 VALIDATION = "valid"  # the loader whose results by environment a row holds as well
 
 
@@ -40,6 +44,23 @@ def trade_off(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]
         rows.append(row)
     trainer.seconds_eval += perf_counter() - started
     return rows
+
+
+def per_user_at(trainer: Any, loaders: Mapping[str, Any], weights: Sequence[float]) -> dict[str, NDArray[Any]]:
+    """Returns each user's value of each metric [U] in each set at each of ``weights``; its time counts as evaluation.
+
+    Returns:
+        By :func:`~recbole_painvrl.report.records.key_at`, in the order in which the sets are always evaluated.
+    """
+    found: dict[str, NDArray[Any]] = {}
+    started = perf_counter()
+    for rho in weights:
+        with at_weight(trainer.model, rho):
+            for name, loader in loaders.items():
+                trainer.evaluate(loader, load_best_model=False)
+                found |= {key_at(rho, name, metric): values for metric, values in trainer.per_user().values.items()}
+    trainer.seconds_eval += perf_counter() - started
+    return found
 
 
 def least_within(

@@ -16,6 +16,7 @@ from recbole_painvrl.report.selection import (
     RULES,
     best_epoch,
     choose,
+    eligible_rhos,
     final_validations,
     kept_validation,
     own_row,
@@ -53,6 +54,15 @@ def run(tmp_path: Path) -> Run:
 def test_each_rule_chooses_its_own_rho(run: Run, rule: str, rho: float, score: float) -> None:
     choice = choose(run, RULES[rule])
     assert (choice.rho, choice.score) == (rho, pytest.approx(score))
+
+
+def test_the_rho_of_every_rule_but_the_oracle_are_eligible(run: Run) -> None:
+    rows = run.result["trade_off"]
+    assert eligible_rhos(rows, METRIC, bigger=True) == {0.0, 0.5, 1.0}
+    for row in rows:
+        row["environments"] = None
+    assert eligible_rhos(rows, METRIC, bigger=True) == {0.5, 1.0}
+    assert eligible_rhos([], METRIC, bigger=True) == set()
 
 
 def test_only_the_oracle_sees_test_sets(run: Run) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel, wilcoxon
 
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import PER_USER_RHO, RunFolder, key_at
 from recbole_painvrl.report.significance import (
     averaged,
     benjamini_hochberg,
@@ -96,6 +98,18 @@ def test_users_are_averaged_over_their_seeds_and_only_common_ones_paired(tmp_pat
     assert (left.tolist(), right.tolist()) == ([0.5, 0.9], [0.3, 0.1])
     assert user_means([first, make_run(tmp_path, "A", 3, rounds=0)], "test", METRIC) is None
     assert user_means([first], "test_ood", METRIC) is None
+
+
+def test_users_at_another_rho_are_those_of_that_rho(tmp_path: Path) -> None:
+    first = make_users(make_run(tmp_path, "PaInvRL", 1), [0.2, 0.4], ["b", "a"])
+    second = make_users(make_run(tmp_path, "PaInvRL", 2), [0.6, 0.9], ["a", "b"])
+    assert user_means([first, second], "test", METRIC, [0.5, None]) is None
+    RunFolder(first).write_arrays(PER_USER_RHO, {key_at(0.5, "test", METRIC): np.array([0.3, 0.8])})
+    assert user_means([first, second], "test", METRIC, [0.5, None]) == pytest.approx({"a": 0.7, "b": 0.6})
+    assert user_means([first, second], "test", METRIC, [0.0, None]) is None
+    RunFolder(first).write_arrays(PER_USER_RHO, {key_at(0.5, "test", METRIC): np.array([0.3])})
+    with pytest.raises(UserError, match="the values of test are not of its users; make the run again"):
+        user_means([first], "test", METRIC, [0.5])
 
 
 def test_users_of_different_data_sets_are_different(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,11 +13,11 @@ from recbole_painvrl import checkpoint
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import Interrupted
 from recbole_painvrl.quick_start import load_data_and_model, resume, run_recbole_painvrl
-from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.records import PER_USER_RHO, RunFolder, key_at
 from recbole_painvrl.report.runs import Run
-from recbole_painvrl.report.selection import RULES, choose, own_row
+from recbole_painvrl.report.selection import RULES, choose, eligible_rhos, own_row
 from recbole_painvrl.trainer import PaInvRLTrainer
-from recbole_painvrl.trainer.trade_off import at_weight, choose_weight, least_within, trade_off
+from recbole_painvrl.trainer.trade_off import at_weight, choose_weight, least_within, per_user_at, trade_off
 from tests.inputs import write_checkerboard
 from tests.trainer.test_run_trainer import KEYS, STAGES, configuration, started, trained, without_times
 
@@ -181,6 +182,30 @@ def test_a_run_chooses_its_rho_and_says_so(finished: RunFolder) -> None:
     assert record["variant_weight"] == expected
     assert record["result"] == result["best_valid_result"] and record["score"] == result["best_valid_score"]
     assert record["environments"] == rows[expected]["environments"]
+
+
+def test_what_users_get_is_kept_at_each_rho_that_a_rule_may_choose(finished: RunFolder) -> None:
+    result = finished.read_json("result.json")
+    others = eligible_rhos(result["trade_off"], "ndcg@3", bigger=True) - {result["variant_weight"]}
+    assert others  # or else nothing is kept
+    rows = {row["rho"]: row for row in result["trade_off"]}
+    with np.load(finished.path / PER_USER_RHO, allow_pickle=False) as kept:
+        names = {
+            (rho, name, metric) for rho in others for name, found in result["test_results"].items() for metric in found
+        }
+        assert set(kept) == {key_at(*name) for name in names}
+        for rho, name, metric in names:
+            assert kept[key_at(rho, name, metric)].mean() == pytest.approx(rows[rho][name][metric], abs=1e-4)
+
+
+def test_what_users_get_at_the_own_rho_is_what_the_test_keeps(folder: Path) -> None:
+    trainer, data = small(folder)
+    trainer.evaluate(data.test, load_best_model=False)
+    own = trainer.per_user().values
+    found = per_user_at(trainer, {"test": data.test}, [0.0, float(trainer.model.rho)])
+    for metric, values in own.items():
+        assert np.array_equal(found[key_at(float(trainer.model.rho), "test", metric)], values)
+    assert any((found[key_at(0.0, "test", metric)] != values).any() for metric, values in own.items())
 
 
 def test_the_stored_best_model_has_the_chosen_rho(finished: RunFolder) -> None:
