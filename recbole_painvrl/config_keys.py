@@ -35,6 +35,7 @@ _TEXTS = """
     LIST_SUFFIX ip pre_model_path pretrain_path mf_pretrain_path mlp_pretrain_path
 """
 TEXT_KEYS = frozenset(_TEXTS.split())
+TEXT_OR_NUMBER_KEYS = frozenset({"mask_groups"})  # whose default is a text
 _TOP_LEVEL_KEY = re.compile(r"^([A-Za-z_][\w-]*)\s*:", re.MULTILINE)
 
 
@@ -174,7 +175,7 @@ def parse_text(text: str, key: str, default: Any, origin: str) -> Any:
         text: The text, such as ``[10, 20]`` or ``1e-4``. ``None``, ``~`` and ``null`` mean no value, as ``True`` and
             ``False`` are meant as such in RecBole's documentation.
         key: The key; those of :data:`TEXT_KEYS` stay text.
-        default: The default, which decides that a text stays a text.
+        default: The default, which decides that a text stays a text, but for :data:`TEXT_OR_NUMBER_KEYS`.
         origin: Where the text came from, for the message.
 
     Raises:
@@ -182,7 +183,8 @@ def parse_text(text: str, key: str, default: Any, origin: str) -> Any:
     """
     if text.strip() in ("None", "~", "null"):
         return None
-    if key in TEXT_KEYS or key.endswith("_FIELD") or isinstance(default, str):
+    is_text = isinstance(default, str) and key not in TEXT_OR_NUMBER_KEYS
+    if key in TEXT_KEYS or key.endswith("_FIELD") or is_text:
         return text
     try:
         return load_yaml(text)

@@ -149,6 +149,11 @@ def test_texts_are_yaml_and_never_code(tmp_path: Path) -> None:
     assert config.plain()["data_path"].endswith("__import__('os').getcwd()")
 
 
+@pytest.mark.parametrize(("text", "groups"), [("3", 3), ("modality", "modality")])
+def test_a_key_of_texts_and_numbers_takes_both(text: str, groups: str | int) -> None:
+    assert Config("PaInvRL", "ml-100k", command_line={"mask_groups": text})["mask_groups"] == groups
+
+
 @pytest.mark.parametrize("text", ["1e-4", "1.5e3", "-2E+1", ".5e1", "1.0", "3"])
 def test_numbers_of_yaml(text: str) -> None:
     assert yaml.load(text, Loader=Loader) == float(text)

@@ -54,7 +54,8 @@ class Groupings:
         for name in self.names:
             if name not in known:
                 raise UserError(
-                    f"eval_groups: no grouping '{name}' (there are {', '.join(known)}).{nearest(name, known)}"
+                    f"eval_groups: no grouping '{name}' (there are {', '.join(known)}).{nearest(name, known)} A column "
+                    "of the files counts once load_col names it"
                 )
 
     def _automatic(self) -> list[str]:

@@ -14,7 +14,7 @@ from .reference_choices import ReferenceChoices
 from .sampling import Interactions
 
 PERMUTATIONS = 20
-Z_SCORE = 3.0  # permuted labels get this far less than once in a hundred partitions
+Z_SCORE = 3.0  # permuted labels get this far about once in a hundred partitions
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class Rounds:
     def _signal(self, number: int, dataset: Any, labels: Tensor, found: Environments | None) -> dict[str, Any]:
         """Returns what tells environments from chance, and warns where nothing does.
 
-        ``signal`` is None for ``clustering``: labels that were fitted to the choices always differ from permuted ones.
+        ``clustering`` has no other test, and labels that were fitted to the choices nearly always differ from permuted
+        ones: if they do, ``signal`` is None there.
         """
         control = permuted_control(
             self.model.frozen(),
@@ -169,7 +170,7 @@ class Rounds:
             seen["heterogeneity"] = {"excess": float(excess.excess[0]), "chance": excess.chance}
             seen["signal"] = seen["signal"] and excess.signal > 1
         elif found is not None and found.history:
-            seen["signal"] = None
+            seen["signal"] = None if seen["signal"] else False
         seen["collapsed"] = found is not None and found.collapsed
         _warn(number, seen)
         return seen

@@ -51,7 +51,7 @@ def test_all_of_it_through_the_command_line(board: Board) -> None:
 
 
 def test_an_unknown_grouping_is_refused_before_training(board: Board) -> None:
-    with pytest.raises(UserError, match=r"no grouping 'popularty'.*Did you mean 'popularity'"):
+    with pytest.raises(UserError, match=r"no grouping 'popularty'.*Did you mean 'popularity'.*once load_col names it"):
         run_recbole_painvrl("BPR", "board", config_dict=keys(board, eval_groups=["popularty"]))
 
 

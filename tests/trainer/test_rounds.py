@@ -13,6 +13,7 @@ import torch
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.invariance import FrozenRecommender, UltraGCNLoss
+from recbole_painvrl.invariance.control import Control
 from recbole_painvrl.quick_start import run_recbole_painvrl
 from recbole_painvrl.recommend import recommend
 from recbole_painvrl.trainer import rounds
@@ -76,6 +77,15 @@ def test_clustering_is_not_tested_by_labels_that_it_chose(folder: Path) -> None:
     found, dataset = rounds_on(folder, env_method="clustering", env_level="session")
     seen = found.identify(0, dataset, show_progress=False)
     assert seen["signal"] is None and seen["heterogeneity"] is None
+
+
+@pytest.mark.parametrize(("z_score", "signal"), [(2.9, False), (3.1, None)])
+def test_clustering_without_a_difference_is_no_better_than_chance(
+    folder: Path, z_score: float, signal: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "permuted_control", lambda *_: Control(1 + z_score, 1.0, 1.0))
+    found, dataset = rounds_on(folder, env_method="clustering", env_level="session")
+    assert found.identify(0, dataset, show_progress=False)["signal"] is signal
 
 
 def test_spectral_identification_records_the_excess(folder: Path) -> None:
