@@ -51,9 +51,12 @@ class GRCN(ModalityRecommender):
     ACM MM 2020: graph refining layer, graph convolutional layer, prediction layer.
 
     Deviations: confidences start at 1, so that the graph starts whole; the authors' code draws them around 0, and an
-    edge all of whose modalities are below 0 has no gradient that could bring it back. ``reg_weight`` acts on the ids
-    and preferences that a batch touches. Of the paper's variants only soft pruning, the maximum over modalities and
-    concatenation are offered. Public ports need a compiled graph library and name a device; this runs on any.
+    edge all of whose modalities are below 0 has no gradient that could bring it back. That code also scales ids to unit
+    length before the convolution, and adds to the content of a modality what one more step of attention, in both
+    directions, brings from the neighbors; neither is done here. ``reg_weight`` acts on the ids and preferences that a
+    batch touches; preferences are scaled to unit length before use, so that it changes only how far a step turns them.
+    Of the paper's variants only soft pruning, the maximum over modalities and concatenation are offered. Public ports
+    need a compiled graph library and name a device; this runs on any.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:

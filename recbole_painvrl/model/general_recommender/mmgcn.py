@@ -65,8 +65,10 @@ class MMGCN(ModalityRecommender):
     ACM MM 2019: aggregation layer (mean), combination layer (both kinds), model prediction.
 
     Deviations: features are projected to ``feature_size`` first and the first layer's vectors have unit length (as in
-    the authors' code, for wide features); the modalities are averaged where the paper adds them up; ``reg_weight`` acts
-    on the ids and preferences that a batch touches. Maximum aggregation is not offered. Public ports hold ids and
+    the authors' code, for wide features, whose linear maps also have biases and whose ``W1`` keeps the width of what it
+    aggregates, where it leads to ``embedding_size`` here); the modalities are averaged where the paper adds them up;
+    ``reg_weight`` acts on the ids and preferences that a batch touches, and of preferences, which have unit length when
+    used, changes only how far a step turns them. Maximum aggregation is not offered. Public ports hold ids and
     preferences in plain tensors, which no optimizer updates, take the text 'False' for true and so always
     concatenate, and rank by the tables of the last training batch; here ids and preferences are parameters, and tables
     are computed anew for every evaluation.
