@@ -26,10 +26,10 @@ from recbole_painvrl.comparison.local import local_runner
 from recbole_painvrl.comparison.stop import Stop
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning.on_ray import asha
-from recbole_painvrl.tuning.plan import Plan, Search, plan
+from recbole_painvrl.tuning.plan import DEFAULT_GRACE, Plan, Search, plan
 from recbole_painvrl.tuning.ray_trial import SCORE
 from recbole_painvrl.tuning.schedule import TrialSchedule
-from recbole_painvrl.tuning.search import Places, opened
+from recbole_painvrl.tuning.search import opened
 
 HEADER = ("trials", "run to their end", "CPU seconds", "share", "best validation", "its trial")
 
@@ -167,7 +167,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     add_keys(parser, "trials")
     parser.add_argument("--jobs", type=int, default=2, help="random trials at once, and all in the replay")
-    parser.add_argument("--grace", type=int, default=Places.grace_period, help="--grace_period of --tool=Ray")
+    parser.add_argument("--grace", type=int, default=DEFAULT_GRACE, help="--grace_period of --tool=Ray")
     parser.add_argument("--output", type=Path, required=True)
     return parser.parse_args()
 

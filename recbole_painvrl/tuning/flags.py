@@ -45,7 +45,7 @@ def run(flags: argparse.Namespace, keys: dict[str, str], seed: int | None) -> in
         UserError: The flags contradict each other, or the search cannot begin.
     """
     from recbole_painvrl.tuning.grammar import read_space
-    from recbole_painvrl.tuning.plan import Search, algorithm_named
+    from recbole_painvrl.tuning.plan import DEFAULT_GRACE, Search, algorithm_named
     from recbole_painvrl.tuning.search import run_search
 
     tool = {"hyperopt": "Hyperopt", "ray": "Ray"}.get((flags.tool or "Hyperopt").lower(), flags.tool)
@@ -62,6 +62,7 @@ def run(flags: argparse.Namespace, keys: dict[str, str], seed: int | None) -> in
         tool,
         algorithm_named(flags.algo),
         _trials(flags),
+        DEFAULT_GRACE if flags.grace_period is None else flags.grace_period,
     )
     return 0 if run_search(search, places).winner else 1
 
@@ -79,7 +80,13 @@ def resume(flags: argparse.Namespace, keys: dict[str, str]) -> int:
     given = [f"--{name}" for name in ("params_file", "tool", "algo") if getattr(flags, name)]
     if given:
         raise UserError(f"--resume={flags.resume} already says what to search; leave out {' '.join(given)}")
-    places = _places(flags, Search.recorded(read(flags.resume)).tool)
+    search = Search.recorded(read(flags.resume))
+    places = _places(flags, search.tool)
+    if flags.grace_period not in (None, search.grace_period):
+        raise UserError(
+            f"--grace_period={flags.grace_period}: the search in {flags.resume} has {search.grace_period}, and another "
+            "would stop other trials; leave it out, or begin another search with it"
+        )
     return 0 if resume_search(flags.resume, keys, _trials(flags), places).winner else 1
 
 
@@ -108,7 +115,7 @@ def _places(flags: argparse.Namespace, tool: str) -> Places:
         raise UserError(f"{' '.join(others)}: for --tool=Ray only; leave it out, or say --tool=Ray")
     if tool == "Ray" and flags.parallel:
         raise UserError("--parallel: Ray itself says how many trials run at once; use --max_concurrent=N instead")
-    for name in ("max_concurrent", "cpus_per_trial", "grace_period"):
+    for name in ("max_concurrent", "cpus_per_trial"):
         if getattr(flags, name) is not None and getattr(flags, name) < 1:
             raise UserError(f"--{name}: expected a number of at least 1, but got {getattr(flags, name)}")
     if flags.gpus_per_trial is not None and flags.gpus_per_trial < 0:
@@ -123,6 +130,5 @@ def _places(flags: argparse.Namespace, tool: str) -> Places:
         flags.max_concurrent,
         flags.cpus_per_trial,
         flags.gpus_per_trial,
-        flags.grace_period or Places.grace_period,
         flags.output_file,
     )

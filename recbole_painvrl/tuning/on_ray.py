@@ -122,7 +122,7 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
         tune_config=tune.TuneConfig(
             metric=SCORE,
             mode="max" if plan.bigger else "min",
-            scheduler=asha(plan.base, places.grace_period),
+            scheduler=asha(plan.base, plan.search.grace_period),
             max_concurrent_trials=places.max_concurrent,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}",
         ),

@@ -27,6 +27,7 @@ from recbole_painvrl.tuning.space import Space
 TOOLS = ("Hyperopt", "Ray")
 ALGORITHMS = ("exhaustive", "random", "tpe")
 DEFAULT_TRIALS = 30
+DEFAULT_GRACE = 5  # also that of every search.json that names none
 # What a validation score is of, and what it is compared with.
 _MEASURE = """
     model dataset metrics topk valid_metric metric_decimal_place eval_args eval_groups eval_step eval_batch_size
@@ -44,6 +45,7 @@ _RECORDED = {
     "tool": str,
     "algorithm": str,
     "trials": int | None,
+    "grace_period": int | None,
 }
 FIXED_KEYS = PLACE_KEYS.union(PROCESS_KEYS, _MEASURE.split())
 
@@ -63,6 +65,7 @@ class Search:
         tool: ``Hyperopt`` (processes on this machine) or ``Ray``.
         algorithm: ``exhaustive``, ``random`` or ``tpe``.
         trials: How many trials; None for :data:`DEFAULT_TRIALS`, or for the whole grid of ``exhaustive``.
+        grace_period: Ray: validations before which ASHA stops no trial; nothing else reads it.
     """
 
     model: str | None
@@ -75,16 +78,21 @@ class Search:
     tool: str = "Hyperopt"
     algorithm: str = "random"
     trials: int | None = None
+    grace_period: int = DEFAULT_GRACE
 
     @classmethod
     def recorded(cls, record: Record) -> Search:
         """Returns the search that a ``search.json`` holds as ``command``.
+
+        One without ``grace_period``, of a time when it was not recorded, has the default.
 
         Raises:
             UserError: A key of it is missing or damaged.
         """
         check_shape(record.path / FILE, record.command, _RECORDED, ADVICE)
         content: dict[str, Any] = {key: record.command.get(key) for key in _RECORDED}
+        if content["grace_period"] is None:
+            content["grace_period"] = DEFAULT_GRACE
         return cls(**{**content, "config_files": tuple(content["config_files"])})
 
     def configuration(self, parameters: Mapping[str, Any]) -> Config:
@@ -164,6 +172,8 @@ def plan(search: Search) -> Plan:
     one_of("--algo", search.algorithm, ALGORITHMS)
     if search.trials is not None and search.trials < 1:
         raise UserError(f"--max_evals, --num_samples: expected a number of at least 1, but got {search.trials}")
+    if search.grace_period < 1:
+        raise UserError(f"--grace_period: expected a number of at least 1, but got {search.grace_period}")
     space = parse_space(search.space, search.params_file)
     base = search.configuration({})
     known = set(base.internal_config_dict) | general_keys()

@@ -1,9 +1,9 @@
 """``search.json`` and ``trials.jsonl``: what a search was asked for, and how far each trial is.
 
-``search.json`` holds the ``command`` (``model dataset seed config_files keys params_file space tool algorithm trials``,
-null where the command line named nothing; ``space`` is the text of ``params_file``), the ``base`` that says whether its
-configuration is still the same, and once it is known the ``winner``: its trial's ``number parameters score``, and
-``folder result`` of the run that was made of it.
+``search.json`` holds the ``command`` (``model dataset seed config_files keys params_file space tool algorithm trials
+grace_period``, null where the command line named nothing; ``space`` is the text of ``params_file``), the ``base`` that
+says whether its configuration is still the same, and once it is known the ``winner``: its trial's ``number parameters
+score``, and ``folder result`` of the run that was made of it.
 
 ``trials.jsonl`` has one line a trial with ``number parameters state score epochs seconds folder error``. ``state`` is
 ``waiting running done stopped failed interrupted``; ``stopped`` is what ASHA does to a trial that is not promising, and

@@ -35,7 +35,6 @@ class Places:
         max_concurrent: Ray: how many at once at the most; None for as many as there is room for.
         cpus: Ray: cores of each trial; None for the threads that it has.
         gpus: Ray: GPUs of each trial, or a share of one; None for one where there are any.
-        grace_period: Ray: validations before which no trial is stopped.
         output_file: File of RecBole's text form; None for one in the search's folder.
     """
 
@@ -45,7 +44,6 @@ class Places:
     max_concurrent: int | None = None
     cpus: int | None = None
     gpus: float | None = None
-    grace_period: int = 5
     output_file: str | None = None
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from recbole_painvrl import cli
 from recbole_painvrl.comparison import on_ray
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning import on_ray as tuning_on_ray
 from recbole_painvrl.tuning.ray_trial import Reports, reported
 from tests.comparison.conftest import Flags
-from tests.tuning.test_search import the_search, without_times
+from tests.tuning.test_search import mended, the_search, without_times
 
 
 def test_a_continued_trial_reports_again_what_it_did(folder: Path) -> None:
@@ -65,6 +68,49 @@ def test_without_ray_it_is_told(flags: Flags, monkeypatch: pytest.MonkeyPatch, c
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("error: --tool=Ray: Ray cannot be imported (import of ray halted")
     assert message.endswith("or use --tool=Hyperopt for processes on this machine")
+
+
+@pytest.fixture
+def graces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The grace period of each search that is handed to Tune, which makes no trial here."""
+    try:
+        import ray.tune  # noqa: F401
+    except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
+        pytest.skip(f"Ray cannot be imported: {error}")
+    seen: list[int] = []
+    asha = tuning_on_ray.asha
+
+    def noted(base: Any, grace_period: int) -> Any:
+        seen.append(grace_period)
+        return asha(base, grace_period)
+
+    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 1.0}, shutdown=lambda: None)
+    monkeypatch.setattr(tuning_on_ray, "connected", lambda *words: cluster)
+    monkeypatch.setattr(tuning_on_ray, "asha", noted)
+    monkeypatch.setattr("ray.tune.Tuner", lambda *args, **keys: SimpleNamespace(fit=lambda: None))
+    return seen
+
+
+def test_a_continued_search_keeps_its_grace_period(
+    flags: Flags, graces: list[int], capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main([*words(flags, "embedding_size choice [4, 5]", epochs=20), "--grace_period=9"]) == 1
+    path = the_search().path
+    for more in ([], ["--grace_period=9"], ["--max_concurrent=1"]):
+        assert cli.main([f"--resume={path}", *more]) == 1
+    assert graces == [9] * 4
+    assert cli.main([f"--resume={path}", "--grace_period=5"]) == 2
+    assert f"--grace_period=5: the search in {path} has 9" in capsys.readouterr().err
+    assert the_search().command["grace_period"] == 9
+
+
+def test_a_search_whose_grace_period_was_not_recorded_has_five(flags: Flags, graces: list[int]) -> None:
+    assert cli.main(words(flags, "embedding_size choice [4, 5]", epochs=20)) == 1
+    record = the_search()
+    record.command.pop("grace_period", None)
+    mended(record.path / "search.json", command=record.command)
+    assert cli.main([f"--resume={record.path}"]) == 1
+    assert graces == [5, 5]
 
 
 @pytest.mark.slow
