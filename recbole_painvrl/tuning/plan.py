@@ -205,8 +205,11 @@ def _check_base(search: Search, base: Config, space: Space) -> None:
 
 def _folder(search: Search, base: Config, space: Space, digest: str) -> Path:
     """Returns the search's folder: the same search always has the same one, however many trials it is to have."""
-    text = json.dumps([digest, list(map(repr, space)), search.tool, search.algorithm])
-    return Path(base["output_dir"]) / "searches" / hashlib.sha256(text.encode()).hexdigest()[:8]
+    content: list[Any] = [digest, list(map(repr, space)), search.tool, search.algorithm]
+    if search.tool == "Ray" and search.grace_period != DEFAULT_GRACE:  # the default names nothing, as it always did
+        content.append(search.grace_period)
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+    return Path(base["output_dir"]) / "searches" / name
 
 
 def algorithm_named(name: str | None) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +15,10 @@ import pytest
 
 from recbole_painvrl import cli
 from recbole_painvrl.comparison import on_ray
+from recbole_painvrl.config import config_hash
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning import on_ray as tuning_on_ray
+from recbole_painvrl.tuning.plan import Search, plan
 from recbole_painvrl.tuning.ray_trial import Reports, reported
 from tests.comparison.conftest import Flags
 from tests.tuning.test_search import mended, the_search, without_times
@@ -111,6 +117,18 @@ def test_a_search_whose_grace_period_was_not_recorded_has_five(flags: Flags, gra
     mended(record.path / "search.json", command=record.command)
     assert cli.main([f"--resume={record.path}"]) == 1
     assert graces == [5, 5]
+
+
+def test_another_grace_period_is_another_search(keys: Callable[..., dict[str, str]]) -> None:
+    given = {key: value for key, value in keys().items() if key != "embedding_size"}
+    search = Search("BPR", "board", 1, (), given, "space.hyper", "embedding_size choice [4, 5]", "Ray")
+    folders = [plan(replace(search, grace_period=grace)).record.path for grace in (5, 2, 3)]
+    assert len(set(folders)) == 3
+    on_processes = plan(replace(search, tool="Hyperopt", grace_period=2)).record.path
+    # as before it was looked at, where nothing is said of it and with the tool that has none
+    for tool, path in (("Ray", folders[0]), ("Hyperopt", on_processes)):
+        content = [config_hash(plan(search).base), ["Choice(name='embedding_size', options=(4, 5))"], tool, "random"]
+        assert path.name == hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
 @pytest.mark.slow
