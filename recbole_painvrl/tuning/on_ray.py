@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,7 +128,7 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
             trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}",
         ),
         run_config=RunConfig(
-            name=time.strftime("%Y%m%d-%H%M%S"),
+            name=_name(plan.record.path),
             storage_path=str(Path(places.storage_path or plan.record.path / "ray").resolve()),
             callbacks=[_listener(plan, ended), _quiet()],
             failure_config=FailureConfig(max_failures=0),
@@ -135,6 +136,11 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
         ),
     )
     tuner.fit()
+
+
+def _name(folder: Path) -> str:
+    """Returns what Tune calls a search: its time and folder, and what no other has that shares ``--storage_path``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{folder.name}-{secrets.token_hex(4)}"
 
 
 def asha(base: Mapping[str, Any], grace_period: int) -> Any:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -77,12 +77,21 @@ def test_without_ray_it_is_told(flags: Flags, monkeypatch: pytest.MonkeyPatch, c
 
 
 @pytest.fixture
-def graces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The grace period of each search that is handed to Tune, which makes no trial here."""
+def tuner(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Stands for ``ray.tune.Tuner``, which makes no trial here, on a cluster that is none."""
     try:
         import ray.tune  # noqa: F401
     except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
         pytest.skip(f"Ray cannot be imported: {error}")
+    cluster = Mock(cluster_resources=lambda: {"CPU": 1.0})
+    monkeypatch.setattr(tuning_on_ray, "connected", lambda *words: cluster)
+    monkeypatch.setattr("ray.tune.Tuner", tuner := Mock())
+    return tuner
+
+
+@pytest.fixture
+def graces(tuner: Mock, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The grace period of each search that is handed to Tune."""
     seen: list[int] = []
     asha = tuning_on_ray.asha
 
@@ -90,10 +99,7 @@ def graces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(grace_period)
         return asha(base, grace_period)
 
-    cluster = SimpleNamespace(cluster_resources=lambda: {"CPU": 1.0}, shutdown=lambda: None)
-    monkeypatch.setattr(tuning_on_ray, "connected", lambda *words: cluster)
     monkeypatch.setattr(tuning_on_ray, "asha", noted)
-    monkeypatch.setattr("ray.tune.Tuner", lambda *args, **keys: SimpleNamespace(fit=lambda: None))
     return seen
 
 
@@ -129,6 +135,19 @@ def test_another_grace_period_is_another_search(keys: Callable[..., dict[str, st
     for tool, path in (("Ray", folders[0]), ("Hyperopt", on_processes)):
         content = [config_hash(plan(search).base), ["Choice(name='embedding_size', options=(4, 5))"], tool, "random"]
         assert path.name == hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def test_searches_of_the_same_second_have_names_of_their_own(
+    flags: Flags, tuner: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.strftime", lambda *words: "20300101-120000")
+    for output_dir in ("one", "two", "two"):
+        more = [f"--output_dir={output_dir}", "--storage_path=shared"]
+        assert cli.main([*words(flags, "embedding_size choice [4, 5]"), *more]) == 1
+    configs = [call.kwargs["run_config"] for call in tuner.call_args_list]
+    assert {config.storage_path for config in configs} == {str(Path("shared").resolve())}
+    assert len({config.name for config in configs}) == 3
+    assert all(config.name.startswith(f"20300101-120000-{the_search('one').path.name}-") for config in configs)
 
 
 @pytest.mark.slow
