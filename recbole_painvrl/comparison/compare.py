@@ -21,6 +21,7 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import read_result, summary_table
 from recbole_painvrl.tuning.equal import Cells, recorded, rows, tune
+from recbole_painvrl.tuning.overall import trial_seconds
 
 
 def compare(command: Command, parallel: str | None = None, address: str | None = None) -> Record:
@@ -119,7 +120,7 @@ def _runner(asked: int | str | None, address: str | None, tasks: Sequence[Task])
 
 
 def _work_off(record: Record, tasks: Sequence[Task], runner: Runner) -> None:
-    progress = Progress(tasks, runner.slots, sys.stderr, runner.live)
+    progress = Progress(tasks, runner.slots, sys.stderr, runner.live, estimates=trial_seconds(record.tuned))
     with Stop(at_once=not runner.live) as stop:
         try:
             Schedule(record, tasks, runner, progress, stop).run()

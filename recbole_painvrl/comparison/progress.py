@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TextIO
 
+from recbole_painvrl.comparison.estimate import side_by_side, times
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
@@ -23,8 +25,8 @@ _CLEAR = "\r\x1b[K"
 class Progress:
     """Tells how far all runs are.
 
-    The time left is estimated from finished runs of the same model on the same data set, and unknown as long as one
-    is missing.
+    The time left is estimated from finished runs of the same model on the same data set, or as long as there are none
+    from ``estimates``; it is unknown as long as neither knows a model that is open.
 
     Args:
         tasks: All runs.
@@ -32,6 +34,7 @@ class Progress:
         stream: Where to write.
         live: Whether a line may be changed in place if ``stream`` is a terminal.
         clock: Seconds since any moment.
+        estimates: Seconds that a run takes, by data set and model, as far as anything is known before one is finished.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class Progress:
         stream: TextIO,
         live: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        estimates: Mapping[tuple[str, str], float] | None = None,
     ) -> None:
         self._tasks, self._slots, self._stream, self._clock = tasks, slots, stream, clock
         self._in_place = live and stream.isatty()
         self._began = self._shown = clock()
         self._started: dict[Task, float] = {}
         self._seconds: dict[tuple[str, str], list[float]] = {}
+        self._estimates = estimates or {}
         self._standing = False
 
     def start(self, task: Task) -> None:
@@ -97,23 +102,23 @@ class Progress:
 
     def times(self) -> str:
         """Returns the time so far and left."""
-        left = self.seconds_left()
-        return f"{_clock_time(self._clock() - self._began)} so far, " + (
-            "time left unknown" if left is None else f"about {_clock_time(left)} left"
-        )
+        return times(self._clock() - self._began, self.seconds_left())
 
     def seconds_left(self) -> float | None:
         """Returns the estimated seconds until all runs are done; None if one is of an unknown kind."""
         open_tasks = [task for task in self._tasks if task.cell.state in ("waiting", "running")]
-        if any(_kind(task) not in self._seconds for task in open_tasks):
+        left = [whole - self._spent(task) for task in open_tasks if (whole := self._whole(task)) is not None]
+        if len(left) < len(open_tasks):
             return None
-        left = [self._left(task) for task in open_tasks]
-        return max(sum(left) / self._slots, max(left, default=0.0))
+        return side_by_side([max(0.0, one) for one in left], self._slots)
 
-    def _left(self, task: Task) -> float:
-        times = self._seconds[_kind(task)]
-        spent = self._clock() - self._started[task] if task.cell.state == "running" else 0.0
-        return max(0.0, sum(times) / len(times) - spent)
+    def _whole(self, task: Task) -> float | None:
+        """Returns the seconds that a run is expected to take from its beginning to its end."""
+        seconds = self._seconds.get(_kind(task))
+        return fmean(seconds) if seconds else self._estimates.get(_kind(task))
+
+    def _spent(self, task: Task) -> float:
+        return self._clock() - self._started[task] if task.cell.state == "running" else 0.0
 
     def _running(self) -> list[str]:
         tasks = [task for task in self._tasks if task.cell.state == "running"]
@@ -139,8 +144,3 @@ def _epoch(folder: Path) -> str:
         return ""
     trained = [line for line in lines if line.startswith(b'{"event": "train"') and line.endswith(b"\n")]
     return f" (epoch {json.loads(trained[-1])['epoch']})" if trained else ""
-
-
-def _clock_time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

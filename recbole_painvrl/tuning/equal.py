@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from recbole_painvrl.config_keys import properties_folder, read_yaml
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.shapes import NUMBER, check_shape
+from recbole_painvrl.tuning.overall import Overall
 from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.record import Trial, ranked
 from recbole_painvrl.tuning.schedule import TrialSchedule, shown
-from recbole_painvrl.tuning.search import opened
+from recbole_painvrl.tuning.search import opened, recall
 from recbole_painvrl.tuning.trial import TrialFolder
 
 _ROW = {
@@ -76,7 +78,13 @@ def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
     plans = {
         (model, dataset): _plan(command, model, dataset) for dataset, model in product(command.datasets, command.models)
     }
-    return {cell: _tuned(planned, runner_of) for cell, planned in plans.items()}
+    for planned in plans.values():
+        recall(planned)  # to know from the beginning how much there is to do
+    overall = Overall(list(plans.values()), len(command.seeds))
+    return {
+        cell: _tuned(planned, runner_of, partial(overall.line, number))
+        for number, (cell, planned) in enumerate(plans.items())
+    }
 
 
 def recorded(command: Command, record: Record) -> Cells:
@@ -128,11 +136,11 @@ def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
     return plan(search)
 
 
-def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> Tuned:
+def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Callable[[int], str]) -> Tuned:
     model, dataset = planned.base["model"], planned.base["dataset"]
     print(f"tuning {model} on {dataset}: {planned.n_trials} trials in {planned.record.path}", file=sys.stderr)
     with opened(planned, waits=True):
-        _make_trials(planned, runner_of)
+        _make_trials(planned, runner_of, overall)
     trials = planned.counted.trials
     best = next(iter(ranked(trials, planned.bigger)), None)
     if best is None or best.score is None:
@@ -143,12 +151,14 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> Tuned:
     return Tuned(model, dataset, len(trials), path, best.number, best.score, best.parameters)
 
 
-def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner]) -> None:
+def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Callable[[int], str]) -> None:
     trials = [Trial(number, {}, folder=f"trials/{number}") for number in range(planned.n_trials)]
     done = all(TrialFolder(Path(planned.record.path, trial.folder)).finished for trial in trials)
     runner = InProcess() if done else runner_of([planned.task(trial) for trial in trials])
+    if not done:
+        print(overall(runner.slots), file=sys.stderr, flush=True)
     with Stop(at_once=not runner.live) as stop:
         try:
-            TrialSchedule(planned, runner, stop).run()
+            TrialSchedule(planned, runner, stop, lambda: overall(runner.slots)).run()
         except KeyboardInterrupt:
             raise Stopped("interrupted while tuning; the same command continues", stop.status) from None

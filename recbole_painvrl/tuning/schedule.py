@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.comparison.schedule import POLL_SECONDS, Runner
@@ -24,12 +25,13 @@ class TrialSchedule:
         plan: The search, whose record holds the trials so far.
         runner: Where they are made.
         stop: Whether the user wants to end.
+        overall: Returns how far what this search belongs to is, to be told after each trial.
     """
 
-    def __init__(self, plan: Plan, runner: Runner, stop: Stop) -> None:
+    def __init__(self, plan: Plan, runner: Runner, stop: Stop, overall: Callable[[], str] | None = None) -> None:
         self._plan, self._runner, self._stop = plan, runner, stop
         self._record = plan.record
-        self._progress = TrialProgress(plan)
+        self._progress = TrialProgress(plan, overall)
         for trial in self._record.trials:
             collect(plan, trial)
         self._waiting = [trial for trial in plan.counted.trials if trial.state != "done"]
@@ -126,10 +128,11 @@ class TrialProgress:
 
     Args:
         plan: The search.
+        overall: Returns how far what it belongs to is; None if it stands alone.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._began = plan, time.monotonic()
+    def __init__(self, plan: Plan, overall: Callable[[], str] | None = None) -> None:
+        self._plan, self._overall, self._began = plan, overall, time.monotonic()
 
     def say(self, text: str) -> None:
         """Writes a line."""
@@ -139,6 +142,8 @@ class TrialProgress:
         """Writes what became of a trial, and how far all of them are."""
         what = f"{trial.state}: {trial.error}" if trial.error else f"{trial.state}, {shown(trial.score)}"
         self.say(f"trial {trial.number}: {what} ({self.counts()}{self._best()}, {self._seconds()} s so far)")
+        if self._overall:
+            self.say(self._overall())
 
     def counts(self) -> str:
         """Returns how many trials have come to an end."""

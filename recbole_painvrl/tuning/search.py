@@ -19,7 +19,7 @@ from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import read_result, summary_table
 from recbole_painvrl.tuning.page import write_page
 from recbole_painvrl.tuning.plan import Plan, Search, plan
-from recbole_painvrl.tuning.record import FILE, Record, ranked, read
+from recbole_painvrl.tuning.record import Record, is_search, ranked, read
 from recbole_painvrl.tuning.results import OUTPUT_FILE, best_table, write_text
 from recbole_painvrl.tuning.schedule import TrialSchedule, log_of
 
@@ -87,8 +87,7 @@ def opened(planned: Plan, waits: bool = False) -> Iterator[None]:
     else:
         owner.claim()
     try:
-        if (record.path / FILE).is_file():
-            planned.take_over(read(record.path))
+        recall(planned)
         record.write()
         try:
             yield
@@ -97,6 +96,16 @@ def opened(planned: Plan, waits: bool = False) -> Iterator[None]:
                 write_page(planned.counted, planned.space, planned.bigger, planned.base["valid_metric"].lower())
     finally:
         owner.release()
+
+
+def recall(planned: Plan) -> None:
+    """Takes over what a search's folder holds, if it was begun before.
+
+    Raises:
+        UserError: The folder is damaged.
+    """
+    if is_search(planned.record.path):
+        planned.take_over(read(planned.record.path))
 
 
 def _claim_in_turn(folder: RunFolder) -> None:

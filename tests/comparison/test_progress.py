@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_painvrl.comparison.estimate import side_by_side
 from recbole_painvrl.comparison.progress import Progress
 from recbole_painvrl.report.records import RunFolder
 from tests.comparison.made import finish, make_task
@@ -96,3 +97,26 @@ def test_elsewhere_a_line_comes_every_minute(clock: Clock, stream: io.StringIO, 
         "0 of 1 done, 0:01:00 so far, time left unknown",
         "0 of 1 done, 0:02:00 so far, time left unknown",
     ]
+
+
+def test_before_a_run_is_finished_the_time_left_is_that_of_trials(clock: Clock) -> None:
+    tasks = [make_task("BPR", 1, "running"), make_task("BPR", 2), make_task("MF", 1)]
+    estimates = {("board", "BPR"): 20.0, ("board", "MF"): 5.0}
+    progress = Progress(tasks, 1, io.StringIO(), clock=clock, estimates=estimates)
+    progress.start(tasks[0])
+    clock.now += 8
+    assert progress.times() == "0:00:08 so far, about 0:00:37 left"
+    tasks[0].cell.state = "done"
+    finish(tasks[0], seconds=10)
+    progress.done(tasks[0])
+    assert progress.seconds_left() == pytest.approx(10 + 5)  # its own runs are known better
+    assert Progress(tasks, 1, io.StringIO(), clock=clock, estimates={("other", "MF"): 1.0}).seconds_left() is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slots", "together"), [([], 3, 0), ([5, 5, 5, 5], 2, 10), ([12, 1, 1], 3, 12), ([3], 8, 3)]
+)
+def test_work_side_by_side_takes_its_share_but_no_less_than_the_longest(
+    seconds: list[float], slots: int, together: float
+) -> None:
+    assert side_by_side(seconds, slots) == together
