@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_painvrl.report.pictures.mask import turned
+from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.significance import spread
 from recbole_painvrl.simulate import RECIPES, simulate
 
@@ -32,9 +34,12 @@ def _values(file: Path, column: str) -> dict[tuple[str, str], str]:
 
 
 def masks(run: dict[str, Any]) -> dict[str, np.ndarray] | None:
-    """Returns the final mask's values on invariant, spurious and noise dimensions, or None where there is no truth."""
+    """Returns the final mask's values on invariant, spurious and noise dimensions.
+
+    None where there is no truth, or where it knows nothing of the mask, which is over rotated or learned axes.
+    """
     truth, mask = DATA / run["dataset"] / "truth.csv", Path(run["folder"]) / "mask.csv"
-    if not (truth.exists() and mask.exists()):
+    if not (truth.exists() and mask.exists()) or turned(RunFolder(run["folder"]).settings()):
         return None
     kinds, values = _values(truth, "truth"), _values(mask, "mask")
     return {

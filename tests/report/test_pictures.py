@@ -27,7 +27,7 @@ from recbole_painvrl.report.runs import Run, configurations, find_runs
 from recbole_painvrl.report.selection import RULES, Selected, select
 from recbole_painvrl.report.sheet import Absent, Drawing, Sheet
 from recbole_painvrl.report.style import LOOKS, house_style, look, mean_line
-from tests.report.made_runs import METRIC, make_run
+from tests.report.made_runs import METRIC, make_run, make_truth
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +101,24 @@ def test_mask_rounds_and_truth_keep_each_dimension(selected: dict[str, Selected]
         ("text", "1", "spurious", 0.0),
     }
     assert [axes.get_title() for axes in drawing.figure.axes] == ["visual, AUC 1.00", "text, AUC 1.00"]
+
+
+@pytest.mark.parametrize(
+    ("config", "axes"),
+    [
+        ({"mask_axes": "learned"}, "learned"),
+        ({"feature_rotation": "pca"}, "rotated"),
+        ({"feature_rotation": "zca", "mask_axes": "learned"}, "learned"),
+    ],
+)
+def test_a_mask_of_turned_axes_meets_no_truth_of_columns(tmp_path: Path, config: dict[str, Any], axes: str) -> None:
+    make_truth(tmp_path)
+    (chosen,) = select(configurations([Run(make_run(tmp_path, config=config))]), RULES["iid_validation"])
+    with pytest.raises(Absent, match=f"over {axes} axes"):
+        OF_ROUNDS["mask_truth"](chosen)
+    drawing = OF_ROUNDS["mask_rounds"](chosen)
+    assert f"{axes} axes" in drawing.figure.axes[1].get_xlabel() and f"{axes} axes" in drawing.note
+    assert "dimension" not in drawing.note
 
 
 def test_environments_by_iteration_and_against_known_ones(selected: dict[str, Selected]) -> None:

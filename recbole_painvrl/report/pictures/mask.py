@@ -32,7 +32,9 @@ def mask_rounds(selected: Selected) -> Drawing:
             strip, np.mean([[sorted(one[n][name])[::-1] for n in numbers] for one in found], axis=0), numbers
         )
         strip.set_title(name, loc="left")
-    axes[-2, 0].set_xlabel("dimensions of the modality, by their mask")
+    kind = turned(runs[0].settings)
+    what = f"{kind} axes" if kind else "dimensions"
+    axes[-2, 0].set_xlabel(f"{what} of the modality, by their mask")
     figure.colorbar(
         image, ax=list(axes[:-1, 0]), label="mask", pad=0.01, aspect=12 * len(modalities), ticks=[0, 0.5, 1]
     )
@@ -45,11 +47,18 @@ def mask_rounds(selected: Selected) -> Drawing:
         for dimension, value in enumerate(column)
     ]
     note = (
-        "Each strip holds one modality's dimensions sorted by their mask (averaged over seeds after sorting), a line a "
+        f"Each strip holds one modality's {what} sorted by their mask (averaged over seeds after sorting), a line a "
         f"round; below, the mean mask ({seeds_note(len(runs))}). 1 is invariant, 0 variant."
     )
     header = ("seed", "round", "modality", "dimension", "mask")
     return Drawing(f"Mask over the rounds: {selected.configuration.title}", note, figure, header, rows)
+
+
+def turned(settings: Mapping[str, Any]) -> str:
+    """Returns which axes a run's mask is over, ``learned`` or ``rotated`` ones; empty for the features' own columns."""
+    if settings.get("mask_axes") not in (None, "features"):
+        return "learned"
+    return "rotated" if settings.get("feature_rotation") not in (None, "none") else ""
 
 
 def _rounds(run: Run) -> Rounds:
@@ -81,8 +90,8 @@ def _means(axes: Any, found: Sequence[Rounds], modalities: Sequence[str], number
 def mask_truth(selected: Selected) -> Drawing:
     """Draws the final mask of each dimension by its planted kind, and how well the mask tells the kinds apart."""
     runs = selected.configuration.runs
-    if runs[0].settings.get("feature_rotation") not in (None, "none"):
-        raise Absent("the mask is over rotated axes, which truth.csv does not know")
+    if axes_kind := turned(runs[0].settings):
+        raise Absent(f"the mask is over {axes_kind} axes, which truth.csv does not know")
     masks, truth = [_final(run) for run in runs], read_truth(runs[0].data_folder / "truth.csv")
     modalities = list(dict.fromkeys(name for name, _ in truth))
     figure, axes = new_figure(max(4.6, 1.2 + 2.1 * len(modalities)), 3.4, 1, len(modalities), sharey=True)
