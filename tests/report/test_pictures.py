@@ -103,6 +103,34 @@ def test_mask_rounds_and_truth_keep_each_dimension(selected: dict[str, Selected]
     assert [axes.get_title() for axes in drawing.figure.axes] == ["visual, AUC 1.00", "text, AUC 1.00"]
 
 
+def with_masks(root: Path, rounds: dict[int, list[float]], **others: Any) -> Run:
+    """A run whose rounds have these masks of one modality."""
+    run = RunFolder(make_run(root, rounds=0, **others))
+    for number, values in rounds.items():
+        run.record("mask", round=number, values={"visual": values}, history=[])
+    return Run(run.path)
+
+
+def test_a_column_of_the_mask_is_one_dimension_of_each_seed_over_all_rounds(tmp_path: Path) -> None:
+    runs = [
+        with_masks(tmp_path, {0: [0.9, 0.1, 0.5], 1: [0.0, 0.6, 1.0]}),
+        with_masks(tmp_path, {0: [0.3, 0.7, 0.5], 1: [1.0, 0.6, 0.0]}, seed=2),
+    ]
+    drawing = OF_ROUNDS["mask_rounds"](*select(configurations(runs), RULES["iid_validation"]))
+    assert np.allclose(drawing.figure.axes[0].images[0].get_array(), [[0.4, 0.4, 0.7], [1.0, 0.6, 0.0]])
+    places = {(row["seed"], row["round"], row["dimension"]): row["place"] for row in rows_of(drawing)}
+    assert [places[(1, number, 2)] for number in (0, 1)] == [places[(2, number, 0)] for number in (0, 1)] == [0, 0]
+    assert "a column is the same dimension in all, and averaged over seeds by its place" in drawing.note
+
+
+def test_learned_axes_are_sorted_in_each_round(tmp_path: Path) -> None:
+    run = with_masks(tmp_path, {0: [0.9, 0.1, 0.5], 1: [0.0, 0.6, 1.0]}, config={"mask_axes": "learned"})
+    drawing = OF_ROUNDS["mask_rounds"](*select(configurations([run]), RULES["iid_validation"]))
+    assert np.allclose(drawing.figure.axes[0].images[0].get_array(), [[0.9, 0.5, 0.1], [1.0, 0.6, 0.0]])
+    assert [row["place"] for row in rows_of(drawing)] == [0, 2, 1, 2, 1, 0]
+    assert "each line sorted by itself" in drawing.note
+
+
 @pytest.mark.parametrize(
     ("config", "axes"),
     [

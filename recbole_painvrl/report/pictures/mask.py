@@ -17,47 +17,82 @@ from recbole_painvrl.report.sheet import Absent, Cell, Drawing
 from recbole_painvrl.report.style import BLACK, HEAT, LOOKS, draw_runs, look, new_figure, seeds_note
 
 KINDS = ("invariant", "spurious", "noise")
+LEARNED = "learned"
+LAST = "in the order of the last round's mask"
 Rounds = dict[int, dict[str, list[float]]]
 
 
 def mask_rounds(selected: Selected) -> Drawing:
-    """Draws each modality's mask over the rounds: its sorted dimensions as a heat strip, and its mean."""
+    """Draws each modality's mask over the rounds: its dimensions in order as a heat strip, and its mean."""
     runs = selected.configuration.runs
     found = [_rounds(run) for run in runs]
     modalities, numbers = list(found[0][min(found[0])]), sorted(set.intersection(*map(set, found)))
+    kind = turned(runs[0].settings)
+    orders = [_orders(one, numbers[-1], apart=kind == LEARNED) for one in found]
     heights = [0.45 + 0.2 * len(numbers)] * len(modalities)
     figure, axes = new_figure(6.6, sum(heights) + 2.9, len(modalities) + 1, 1, height_ratios=[*heights, 2.0])
     for name, strip in zip(modalities, axes[:-1, 0], strict=True):
-        image = _strip(
-            strip, np.mean([[sorted(one[n][name])[::-1] for n in numbers] for one in found], axis=0), numbers
-        )
+        values = [
+            [[one[number][name][dimension] for dimension in order[number][name]] for number in numbers]
+            for one, order in zip(found, orders, strict=True)
+        ]
+        image = _strip(strip, np.mean(values, axis=0), numbers)
         strip.set_title(name, loc="left")
-    kind = turned(runs[0].settings)
     what = f"{kind} axes" if kind else "dimensions"
-    axes[-2, 0].set_xlabel(f"{what} of the modality, by their mask")
+    axes[-2, 0].set_xlabel(f"{what} of the modality, {'sorted anew in each round' if kind == LEARNED else LAST}")
     figure.colorbar(
         image, ax=list(axes[:-1, 0]), label="mask", pad=0.01, aspect=12 * len(modalities), ticks=[0, 0.5, 1]
     )
     _means(axes[-1, 0], found, modalities, numbers)
     rows: list[tuple[Cell, ...]] = [
-        (run.seed, number, name, dimension, value)
-        for run, one in zip(runs, found, strict=True)
+        (run.seed, number, name, dimension, place, value)
+        for run, one, order in zip(runs, found, orders, strict=True)
         for number, values in one.items()
         for name, column in values.items()
-        for dimension, value in enumerate(column)
+        for dimension, (place, value) in enumerate(zip(_places(order[number][name]), column, strict=True))
     ]
     note = (
-        f"Each strip holds one modality's {what} sorted by their mask (averaged over seeds after sorting), a line a "
-        f"round; below, the mean mask ({seeds_note(len(runs))}). 1 is invariant, 0 variant."
+        f"Each strip holds one modality's {what}, a line a round, {_sorted(kind, len(runs))} Below, the mean mask "
+        f"({seeds_note(len(runs))}). 1 is invariant, 0 variant."
     )
-    header = ("seed", "round", "modality", "dimension", "mask")
+    header = ("seed", "round", "modality", "dimension", "place", "mask")
     return Drawing(f"Mask over the rounds: {selected.configuration.title}", note, figure, header, rows)
+
+
+def _orders(rounds: Rounds, last: int, apart: bool) -> dict[int, dict[str, list[int]]]:
+    """Each modality's dimensions from the largest mask to the smallest, by round: of round ``last``, or each its own.
+
+    Learned axes are others in each round, so that there is nothing to follow from one to the next.
+    """
+    return {
+        number: {name: _descending(rounds[number if apart else last][name]) for name in rounds[number]}
+        for number in rounds
+    }
+
+
+def _descending(values: Sequence[float]) -> list[int]:
+    return sorted(range(len(values)), key=lambda dimension: -values[dimension])
+
+
+def _places(order: Sequence[int]) -> list[int]:
+    """Where each dimension stands in ``order``."""
+    places: list[int] = np.argsort(order).tolist()
+    return places
+
+
+def _sorted(kind: str, seeds: int) -> str:
+    """What the caption says about the order of the columns."""
+    if kind == LEARNED:
+        text = "each line sorted by itself from the largest mask to the smallest, for the axes are others in each round"
+    else:
+        text = f"sorted by the mask of the last one: a column is the same {'axis' if kind else 'dimension'} in all"
+    return text + (", and averaged over seeds by its place." if seeds > 1 else ".")
 
 
 def turned(settings: Mapping[str, Any]) -> str:
     """Returns which axes a run's mask is over, ``learned`` or ``rotated`` ones; empty for the features' own columns."""
     if settings.get("mask_axes") not in (None, "features"):
-        return "learned"
+        return LEARNED
     return "rotated" if settings.get("feature_rotation") not in (None, "none") else ""
 
 
