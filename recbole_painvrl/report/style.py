@@ -137,6 +137,11 @@ def draw_runs(axes: Any, runs: Sequence[Points], how: Look, label: str, marks: b
     return mean
 
 
+def whole_ticks(axis: Any) -> None:
+    """Puts ticks of ``axis`` at whole numbers only, however few lie on it."""
+    axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
 def seeds_note(count: int) -> str:
     """Returns what a caption says about the number of runs."""
     return "one run" if count == 1 else f"{count} seeds: thin lines, and their mean"

@@ -159,6 +159,35 @@ def test_environments_by_iteration_and_against_known_ones(selected: dict[str, Se
     assert [row["interactions"] for row in table if row["seed"] == 1 and row["known"] == "b"] == [10, 30, 8]
 
 
+def with_environments(root: Path, histories: list[list[dict[str, Any]]], config: dict[str, Any]) -> Selected:
+    """A run of one round for each of these histories of its identification."""
+    run = RunFolder(make_run(root, rounds=0, config=config))
+    for number, history in enumerate(histories):
+        run.record("identification", round=number, sizes=[60, 40], moved=1.0 - number, history=history)
+    (one,) = select(configurations([Run(run.path)]), RULES["iid_validation"])
+    return one
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_given_environments_have_rounds_and_do_not_move(tmp_path: Path, count: int) -> None:
+    drawing = OF_ROUNDS["environment_sizes"](with_environments(tmp_path, [[]] * count, {"env_field": "environment"}))
+    (axes,) = drawing.figure.axes
+    drawing.figure.draw_without_rendering()
+    assert [text.get_text() for text in axes.get_xticklabels()] == [str(number) for number in range(count)]
+    assert [bar.get_x() + bar.get_width() / 2 for bar in axes.patches] == pytest.approx([*range(count)] * 2)
+    assert axes.patches[0].get_width() <= 0.35 * np.ptp(axes.get_xlim())
+    assert {(row["moved"], row["sizes"]) for row in rows_of(drawing)} == {(None, "60 40")}
+    assert "moved" not in drawing.note and "Nothing was identified" in drawing.note
+
+
+def test_iterations_are_whole_numbers(tmp_path: Path) -> None:
+    histories = [[{"iteration": 1, "moved": 0.5, "sizes": [60, 40]}]]
+    drawing = OF_ROUNDS["environment_sizes"](with_environments(tmp_path, histories, {}))
+    drawing.figure.draw_without_rendering()
+    ticks = [tick for tick in drawing.figure.axes[1].get_xticks() if 0.3 < tick < 1.5]
+    assert ticks == [1.0]
+
+
 def overlapping(texts: list[Any]) -> list[tuple[str, str]]:
     """Neighboring texts whose boxes lie on each other."""
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts]

@@ -23,6 +23,7 @@ from recbole_painvrl.report.style import (
     new_figure,
     plain_text,
     seeds_note,
+    whole_ticks,
 )
 
 PANELS = 4  # of runs side by side
@@ -32,31 +33,20 @@ Rounds = dict[int, list[dict[str, Any]]]
 
 
 def environment_sizes(selected: Selected) -> Drawing:
-    """Draws the environments' shares, from the largest to the smallest, and the share that moved, over iterations."""
+    """Draws the environments' shares, from the largest to the smallest, and the share that moved, over iterations.
+
+    Given environments have neither iterations nor interactions that move: their shares are drawn by round.
+    """
     runs = selected.configuration.runs
     found = [_rounds(run) for run in runs]
-    begins = offsets(found)
-    figure, axes = new_figure(6.6, 4.6, 2, 1, sharex=True)
-    n_environments = max(len(row["sizes"]) for rounds in found for rows in rounds.values() for row in rows)
-    ranked = [[_shares(rounds, begins, rank) for rounds in found] for rank in range(n_environments)]
-    _stack(axes[0, 0], [mean_line(of_runs) for of_runs in ranked])
-    draw_runs(axes[1, 0], [along(rounds, begins, "moved") for rounds in found], LOOKS[0], "moved")
-    axes[0, 0].set(ylabel="share of interactions", ylim=(0, 1))
-    axes[1, 0].set(ylabel="share that moved", ylim=(-0.03, 1.03), xlabel="iterations of the identification")
-    axes[1, 0].xaxis.get_major_locator().set_params(integer=True)
-    axes[1, 0].set_xlim(left=0.3)
-    for panel, named in ((axes[0, 0], True), (axes[1, 0], False)):
-        mark_rounds(panel, begins, named)
+    given = runs[0].settings.get("env_field")
+    figure, note = _draw_given(found, given) if given else _draw_found(found, len(runs))
     rows: list[tuple[Cell, ...]] = [
-        (run.seed, number, iteration, row.get("moved"), " ".join(map(str, row["sizes"])))
+        (run.seed, number, iteration, None if given else row.get("moved"), " ".join(map(str, row["sizes"])))
         for run, rounds in zip(runs, found, strict=True)
         for number, rows in rounds.items()
         for iteration, row in enumerate(rows, start=1)
     ]
-    note = (
-        "Above, the environments stacked from the largest (bottom) to the smallest (top), mean over seeds; below, the "
-        f"share of interactions that changed environment ({seeds_note(len(runs))})."
-    )
     header = ("seed", "round", "iteration", "moved", "sizes")
     return Drawing(f"Environments: {selected.configuration.title}", note, figure, header, rows)
 
@@ -69,6 +59,38 @@ def _rounds(run: Run) -> Rounds:
     return {one["round"]: one.get("history") or [one] for one in seen}
 
 
+def _draw_found(found: Sequence[Rounds], seeds: int) -> tuple[Any, str]:
+    """Returns the figure of environments that were looked for, and its caption."""
+    begins = offsets(list(found))
+    figure, axes = new_figure(6.6, 4.6, 2, 1, sharex=True)
+    _stack(axes[0, 0], found, begins, 0.92)
+    draw_runs(axes[1, 0], [along(rounds, begins, "moved") for rounds in found], LOOKS[0], "moved")
+    axes[0, 0].set(ylabel="share of interactions", ylim=(0, 1))
+    axes[1, 0].set(ylabel="share that moved", ylim=(-0.03, 1.03), xlabel="iterations of the identification")
+    whole_ticks(axes[1, 0].xaxis)
+    axes[1, 0].set_xlim(left=0.3)
+    for panel, named in ((axes[0, 0], True), (axes[1, 0], False)):
+        mark_rounds(panel, begins, named)
+    return figure, (
+        "Above, the environments stacked from the largest (bottom) to the smallest (top), mean over seeds; below, the "
+        f"share of interactions that changed environment ({seeds_note(seeds)})."
+    )
+
+
+def _draw_given(found: Sequence[Rounds], field: str) -> tuple[Any, str]:
+    """Returns the figure of environments that a column of the data names, and its caption."""
+    numbers = sorted({number for rounds in found for number in rounds})
+    figure, axes = new_figure(3.2 + 0.5 * len(numbers), 3.4)
+    panel = axes[0, 0]
+    _stack(panel, found, {number: number - 1 for number in numbers}, 0.6)
+    panel.set(ylabel="share of interactions", ylim=(0, 1), xlabel="round")
+    panel.set(xticks=numbers, xlim=(numbers[0] - 1, numbers[-1] + 1))
+    return figure, (
+        f"The environments that the column {field} gives, stacked from the largest (bottom) to the smallest (top), "
+        "mean over seeds. Nothing was identified, so that none of the interactions could move."
+    )
+
+
 def _shares(rounds: Rounds, begins: dict[int, int], rank: int) -> dict[float, float]:
     sized = {number: [{"share": _share(row["sizes"], rank)} for row in rows] for number, rows in rounds.items()}
     return along(sized, begins, "share")
@@ -78,13 +100,16 @@ def _share(sizes: Sequence[int], rank: int) -> float:
     return sorted(sizes, reverse=True)[rank] / max(1, sum(sizes)) if rank < len(sizes) else 0.0
 
 
-def _stack(axes: Any, shares: Sequence[dict[float, float]]) -> None:
+def _stack(axes: Any, found: Sequence[Rounds], begins: dict[int, int], width: float) -> None:
+    """Draws a bar an iteration, of the environments' shares from the largest to the smallest, mean over seeds."""
+    n_environments = max(len(row["sizes"]) for rounds in found for rows in rounds.values() for row in rows)
+    shares = [mean_line([_shares(rounds, begins, rank) for rounds in found]) for rank in range(n_environments)]
     places = [place for place, share in shares[0].items() if not math.isnan(share)]
     floor = np.zeros(len(places))
     tints = np.linspace(1.0, 0.25, len(shares))
     for tint, share in zip(tints, shares, strict=True):
         heights = np.array([share[place] for place in places])
-        axes.bar(places, heights, bottom=floor, width=0.92, color=BLUE, alpha=tint, edgecolor="white", linewidth=0.6)
+        axes.bar(places, heights, bottom=floor, width=width, color=BLUE, alpha=tint, edgecolor="white", linewidth=0.6)
         floor += heights
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import BLACK, HEAT, LOOKS, draw_runs, look, new_figure, seeds_note
+from recbole_painvrl.report.style import BLACK, HEAT, LOOKS, draw_runs, look, new_figure, seeds_note, whole_ticks
 
 KINDS = ("invariant", "spurious", "noise")
 LEARNED = "learned"
@@ -109,7 +109,7 @@ def _rounds(run: Run) -> Rounds:
 def _strip(axes: Any, values: NDArray[Any], numbers: Sequence[int]) -> Any:
     image = axes.imshow(values, aspect="auto", cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
     axes.set_yticks(range(len(numbers)), [str(number) for number in numbers])
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_ticks(axes.xaxis)
     axes.set_ylabel("round")
     return image
 

@@ -9,7 +9,7 @@ from typing import Any
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import GRAY, LOOKS, draw_runs, look, new_figure, seeds_note
+from recbole_painvrl.report.style import GRAY, LOOKS, draw_runs, look, new_figure, seeds_note, whole_ticks
 
 LETTER = 0.015  # width of a letter of a stage's name, as a share of the horizontal axis
 
@@ -34,7 +34,7 @@ def training_curves(selected: Selected) -> Drawing:
     if any(valid):
         draw_runs(axes[1, 0], [one for one in valid if one], LOOKS[0], runs[0].metric)
     axes[1, 0].set(xlabel="epoch", ylabel=f"validation {runs[0].metric}")
-    axes[1, 0].xaxis.get_major_locator().set_params(integer=True)
+    whole_ticks(axes[1, 0].xaxis)
     marks = stages(runs[0])
     _mark(axes[:, 0], marks)
     rows: list[tuple[Cell, ...]] = [
