@@ -349,7 +349,14 @@ def test_series_differ_without_their_colors() -> None:
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("erm,irm\n1,2\n", "no column weight"), ("erm,irm,weight\n1,2,3\n1,x,3\n", "line 3"), (None, "cannot be read")],
+    [
+        ("erm,irm\n1,2\n", "no column weight"),
+        ("erm,irm,weight\n1,2,3\n1,x,3\n", "line 3"),
+        ("erm,irm,weight,kind\n1,2,3,l2\n1,2,3,fixed\n1,x,3,fixed\n", "line 4"),
+        ("erm,irm,weight,kind\n1,2,3,l2\n", "no row of a fixed weight"),
+        ("erm,irm,weight\n", "no row of a fixed weight"),
+        (None, "cannot be read"),
+    ],
 )
 def test_a_front_that_cannot_be_used_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:
     file = tmp_path / "front.csv"
@@ -357,6 +364,14 @@ def test_a_front_that_cannot_be_used_is_refused(tmp_path: Path, text: str | None
         file.write_text(text)
     with pytest.raises(UserError, match=complaint):
         read_front(file)
+
+
+def test_only_fixed_weights_make_a_front(tmp_path: Path) -> None:
+    file = tmp_path / "front.csv"
+    file.write_text("erm,irm,weight,kind\n1,2,3,fixed\n4,5,0.5,l2\n6,7,0.9,none\n8,9,10,fixed\n11,12,0.1,loss\n")
+    assert read_front(file) == [(1, 2, 3), (8, 9, 10)]
+    file.write_text("erm,irm,weight\n1,2,3\n")
+    assert read_front(file) == [(1, 2, 3)]
 
 
 @pytest.mark.parametrize("rule", ["iid_validation", "oracle"])

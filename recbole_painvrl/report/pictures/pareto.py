@@ -17,6 +17,7 @@ from recbole_painvrl.report.sheet import Absent, Cell, Drawing
 from recbole_painvrl.report.style import BLACK, GRAY, LOOKS, draw_runs, look, mean_line, new_figure, seeds_note
 
 FRONT_COLUMNS = ("erm", "irm", "weight")
+FIXED = "fixed"  # kind of a row, and pareto_solver of a run
 Point = tuple[float, float, float]
 
 
@@ -146,10 +147,10 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def read_front(file: str | Path) -> list[Point]:
-    """Returns the points (erm, irm, weight) of a sweep over fixed weights.
+    """Returns the points (erm, irm, weight) of a sweep over fixed weights: of a file with ``kind`` the ``fixed`` rows.
 
     Raises:
-        UserError: The file cannot be read, lacks a column or holds something else than numbers.
+        UserError: The file cannot be read, lacks a column, holds something else than numbers, or no fixed weight.
     """
     path = Path(file)
     try:
@@ -158,7 +159,10 @@ def read_front(file: str | Path) -> list[Point]:
             missing = [name for name in FRONT_COLUMNS if name not in (table.fieldnames or ())]
             if missing:
                 raise UserError(f"--front={path}: has no column {', '.join(missing)}; expected erm, irm, weight")
-            return [_point(row, path, line) for line, row in enumerate(table, start=2)]
+            rows = [(line, row) for line, row in enumerate(table, start=2) if row.get("kind", FIXED) == FIXED]
+            if not rows:
+                raise UserError(f"--front={path}: has no row of a fixed weight (kind {FIXED})")
+            return [_point(row, path, line) for line, row in rows]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--front={path}: cannot be read ({error})") from error
 
