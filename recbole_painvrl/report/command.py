@@ -14,7 +14,7 @@ from recbole_painvrl.report.leaderboard import HEADER
 from recbole_painvrl.report.notes import double_notes, epoch_notes, seed_notes, signal_notes
 from recbole_painvrl.report.page import page, table
 from recbole_painvrl.report.pairs import HEADER as TESTS_HEADER
-from recbole_painvrl.report.pictures.pareto import read_front
+from recbole_painvrl.report.pictures.risks import read_front
 from recbole_painvrl.report.prices import HEADER as PRICES_HEADER
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, Selected, select
@@ -42,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to show, such as recall@20,ndcg@20; pictures show the first (default: all)",
     )
     parser.add_argument("--ours", metavar="MODEL", help=f"the model that is no baseline (default: {OURS})")
-    parser.add_argument("--front", metavar="FILE.csv", help="a sweep over fixed weights, columns erm,irm,weight")
+    parser.add_argument(
+        "--front",
+        metavar="FILE.csv",
+        help="a sweep over fixed weights, columns erm,irm,weight (default: the runs that differ in it alone)",
+    )
     parser.add_argument("--png", action="store_true", help="pictures as PNG too")
 
 

@@ -132,7 +132,8 @@ class Report:
             if any(run.records("mask", "identification") for run in one.configuration.runs):
                 for name, draw_one in OF_ROUNDS.items():
                     yield name, model, partial(draw_one, one)
-                yield "risk_path", model, partial(risk_path, one, front)
+                others = [other for other in self.selected if other.configuration.title == one.configuration.title]
+                yield "risk_path", model, partial(risk_path, one, front, others)
             else:
                 self.notes.append(f"{one.configuration.title}: has no rounds, so no pictures of masks and environments")
 

@@ -19,7 +19,7 @@ pytest.importorskip("matplotlib")
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.pictures import OF_DATA, OF_ROUNDS, risk_path, training_curves
 from recbole_painvrl.report.pictures.groups import group_heat, worst_cells
-from recbole_painvrl.report.pictures.pareto import read_front, smooth
+from recbole_painvrl.report.pictures.risks import read_front, smooth
 from recbole_painvrl.report.pictures.steps import along, offsets
 from recbole_painvrl.report.pictures.training import stages
 from recbole_painvrl.report.records import RunFolder
@@ -226,7 +226,8 @@ def test_pareto_and_risks_by_step(selected: dict[str, Selected]) -> None:
     assert (len(rows), {row["cosine"] for row in rows}) == (3 * 2 * 3, {-0.5})
     drawing = risk_path(selected["PaInvRL"], [(4.8, 1e-6, 0.5)])
     assert drawing.rows[0] == (1, 0, 1, 4.9, 1e-5, 0.5)
-    assert drawing.rows[-1] == ("front", "", "", 4.8, 1e-6, 0.5)
+    assert drawing.rows[-1] == ("fixed", "", "", 4.8, 1e-6, 0.5)
+    assert "from a file" in drawing.note
     assert "fixed weights" in [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
 
 
@@ -241,6 +242,61 @@ def test_a_round_without_a_positive_penalty_has_no_path(tmp_path: Path) -> None:
     only.record("mask", round=0, values={"visual": [0.5]}, history=below)
     with pytest.raises(Absent, match="no step of the mask has a positive IRM penalty"):
         risk_path(*select(configurations([Run(only.path)]), RULES["iid_validation"]))
+
+
+def swept(root: Path) -> tuple[Selected, list[Selected]]:
+    """A configuration with Pareto weights and two seeds, and all configurations that were run beside it."""
+    pareto = {"pareto_solver": "mgda", "pareto_normalize": "l2", "irm_weight": 10_000.0}
+    fixed = {"pareto_solver": "fixed", "pareto_normalize": "l2"}
+    for seed in (1, 2):
+        make_run(root, seed=seed, config=pareto)
+        make_run(root, seed=seed, config={**pareto, "pareto_normalize": "none"})
+        for weight in (10, 300):
+            make_run(root, seed=seed, config={**fixed, "irm_weight": weight})
+        make_run(root, seed=seed, config={**fixed, "irm_weight": 5, "env_level": "user"})  # other environments
+        others = RunFolder(make_run(root, seed=seed, rounds=0, config={**fixed, "irm_weight": 6}))
+        others.record("identification", round=0, sizes=[50, 42, 8], moved=0.25, history=[])  # other ones again
+        others.record("mask", round=0, values={"visual": [0.5]}, history=[{"erm": 1.0, "irm": 1.0}])
+    make_run(root, seed=1, config={**fixed, "irm_weight": 7})  # one seed of two
+    runs, _ = find_runs([root])
+    every = select(configurations(runs), RULES["iid_validation"])
+    (ours,) = [one for one in every if one.configuration.runs[0].settings == every_setting(one, pareto)]
+    return ours, every
+
+
+def every_setting(one: Selected, config: dict[str, Any]) -> dict[str, Any]:
+    names = ("model", "dataset")
+    return {**{name: one.configuration.runs[0].settings[name] for name in names}, **config}
+
+
+def test_runs_that_differ_only_in_how_they_weigh_are_beside_the_path(tmp_path: Path) -> None:
+    ours, every = swept(tmp_path)
+    drawing = risk_path(ours, others=every)
+    beside = [row for row in rows_of(drawing) if not isinstance(row["seed"], int)]
+    assert {(row["seed"], row["weight"]) for row in beside} == {
+        ("fixed", 10.0),
+        ("fixed", 300.0),
+        ("Pareto weights (none)", None),
+    }
+    assert [(row["round"], row["erm"], row["irm"]) for row in beside] == [(0, 4.7, pytest.approx(1e-5 / 3))] * 3
+    legend = [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
+    assert legend == ["round 0", "round 1", "fixed weights", "Pareto weights (none)"]
+    assert "fixed weights from 10 to 300" in drawing.note and "Later rounds" in drawing.note
+
+
+def test_a_path_of_fixed_weights_is_one_of_the_squares(tmp_path: Path) -> None:
+    _, every = swept(tmp_path)
+    (ten,) = [one for one in every if one.configuration.runs[0].settings.get("irm_weight") == 10]
+    beside = [row for row in rows_of(risk_path(ten, others=every)) if not isinstance(row["seed"], int)]
+    assert [row["weight"] for row in beside if row["seed"] == "fixed"] == [10.0, 300.0]
+    assert {row["seed"] for row in beside} == {"fixed", "Pareto weights (l2)", "Pareto weights (none)"}
+
+
+def test_nothing_that_compares_no_marks(tmp_path: Path) -> None:
+    ours, every = swept(tmp_path)
+    (others,) = [one for one in every if one.configuration.runs[0].settings.get("irm_weight") == 5]
+    for one in (risk_path(others, others=every), risk_path(ours)):
+        assert all(isinstance(row["seed"], int) for row in rows_of(one)) and "Black" not in one.note
 
 
 def test_training_names_losses_and_stages(selected: dict[str, Selected]) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.pictures.risks import FIXED, FRONT_COLUMNS, End, Point, first_ends, mean_path, risks
 from recbole_painvrl.report.pictures.steps import Histories, along, histories, mark_rounds, offsets
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import BLACK, GRAY, LOOKS, draw_runs, look, mean_line, new_figure, seeds_note
+from recbole_painvrl.report.style import BLACK, GRAY, LOOKS, draw_runs, look, new_figure, seeds_note
 
-FRONT_COLUMNS = ("erm", "irm", "weight")
-FIXED = "fixed"  # kind of a row, and pareto_solver of a run
-Point = tuple[float, float, float]
+SQUARES, MARKS = "fixed weights", "DvP^X"
 
 
 def pareto_steps(selected: Selected) -> Drawing:
@@ -79,8 +74,13 @@ def _with_cosine(found: Histories) -> Histories:
     ]
 
 
-def risk_path(selected: Selected, front: Sequence[Point] = ()) -> Drawing:
-    """Draws the path of ERM and IRM risk over each round's steps, and the front of a fixed-weight sweep beside it.
+def risk_path(selected: Selected, front: Sequence[Point] = (), others: Sequence[Selected] = ()) -> Drawing:
+    """Draws the path of ERM and IRM risk over each round's steps, and what fixed weights reach beside it.
+
+    Args:
+        selected: Whose path.
+        front: The points of a file; none for those of ``others``.
+        others: Configurations of the same model and data set; those that differ only in how they weigh are drawn.
 
     Raises:
         Absent: No mask was generated, or no step of one has a positive penalty, as the axis shows.
@@ -95,10 +95,8 @@ def risk_path(selected: Selected, front: Sequence[Point] = ()) -> Drawing:
     ]
     if not any(drawn):
         raise Absent("no step of the mask has a positive IRM penalty, and its axis is logarithmic")
-    if front:
-        ordered = sorted(front)
-        erm, irm = [point[0] for point in ordered], [point[1] for point in ordered]
-        panel.plot(erm, irm, color=BLACK, marker="s", markersize=4, linewidth=1.2, label="fixed weights", zorder=4)
+    ends = [End(*point, FIXED) for point in front] or _rival_ends(selected, others)
+    _draw_ends(panel, ends)
     panel.set(xlabel="ERM risk", ylabel="IRM penalty")
     panel.set_yscale("log", nonpositive="mask")
     panel.legend(loc="best")
@@ -108,68 +106,65 @@ def risk_path(selected: Selected, front: Sequence[Point] = ()) -> Drawing:
         for number, history in rounds.items()
         for step, row in enumerate(history, start=1)
     ]
-    rows += [("front", "", "", *point) for point in front]
+    rows += [(one.way, "" if front else 0, "", one.erm, one.irm, one.weight) for one in ends]
     note = (
         "From the circle to the star, a line a round: thin as each seed's minibatches estimate it, bold the mean over "
-        f"{len(runs)} seeds, smoothed. Lower and further left is better"
-        + ("; black squares are the front of a sweep over fixed weights." if front else ".")
+        f"{len(runs)} seeds, smoothed. Lower and further left is better."
+        + _of_ends(ends, bool(front))
         + ("" if all(drawn) else " A round without a positive mean penalty is in the CSV only.")
     )
     header = ("seed", "round", "step", *FRONT_COLUMNS)
     return Drawing(f"ERM and IRM risk of the mask: {selected.configuration.title}", note, figure, header, rows)
 
 
+def _rival_ends(selected: Selected, others: Sequence[Selected]) -> list[End]:
+    """Where other ways to weigh ended; with them that of ``selected`` if it belongs to the fixed weights' line."""
+    ends = first_ends(selected, [other for other in others if other is not selected])
+    own = [one for one in first_ends(selected, [selected]) if one.way == FIXED]
+    return [*own, *ends] if ends else []
+
+
+def _draw_ends(axes: Any, ends: Sequence[End]) -> None:
+    """Draws fixed weights as squares on a line, in the order of their risk, and each other way as a hollow mark."""
+    fixed = sorted((one.erm, one.irm) for one in ends if one.way == FIXED)
+    if fixed:
+        axes.plot(*zip(*fixed, strict=True), "s-", color=BLACK, markersize=4, linewidth=1.2, label=SQUARES, zorder=4)
+    found = [one for one in ends if one.way != FIXED]
+    for place, one in enumerate(found):
+        mark = {"markersize": 8, "markerfacecolor": "white", "markeredgewidth": 1.6, "zorder": 6}
+        axes.plot(one.erm, one.irm, MARKS[place % len(MARKS)], color=BLACK, linestyle="", label=one.way, **mark)
+
+
+def _of_ends(ends: Sequence[End], of_file: bool) -> str:
+    """What the caption says of the black marks."""
+    if not ends:
+        return ""
+    weights = sorted(one.weight for one in ends if one.weight is not None)
+    span = f"fixed weights from {weights[0]:g} to {weights[-1]:g}" if weights else "none of them by fixed weights"
+    if of_file:
+        return (
+            f" Black squares are {span}, from a file: they compare with the path only if their risks are estimated on "
+            "the same recommender, environments and rows."
+        )
+    below = " One without a positive penalty is in the CSV only." if any(one.irm <= 0 for one in ends) else ""
+    return (
+        f" Black marks are where round 0 ended of runs that differ only in how they weigh ({span}): on the same "
+        "recommender and environments, and smoothed alike. Later rounds have environments of their own and do not "
+        f"compare with them.{below}"
+    )
+
+
 def _path(axes: Any, runs: Sequence[list[dict[str, Any]]], position: int, number: int) -> bool:
     """Draws a round; nothing, and returns False, where no mean penalty is positive: the estimate is unbiased."""
-    shared = [mean_line([dict(enumerate(values)) for values in side]) for side in zip(*map(_risks, runs), strict=True)]
-    points = [(erm, irm) for erm, irm in zip(*(line.values() for line in shared), strict=True) if irm > 0]
+    erm, irm = mean_path(runs)
+    points = [point for point in zip(erm, irm, strict=True) if point[1] > 0]
     if not points:
         return False
     how = look(position)
     for rows in runs:
-        axes.plot(*_risks(rows), color=how.color, linewidth=0.5, alpha=0.3)
-    erm, irm = (smooth(side) for side in zip(*points, strict=True))
-    axes.plot(erm, irm, color=how.color, linestyle=how.line, label=f"round {number}")
+        axes.plot(*risks(rows), color=how.color, linewidth=0.5, alpha=0.3)
+    axes.plot(*zip(*points, strict=True), color=how.color, linestyle=how.line, label=f"round {number}")
     edge = {"markeredgecolor": "black", "markeredgewidth": 0.7, "zorder": 5, "color": how.color}
-    axes.plot(erm[:1], irm[:1], "o", markersize=7, **edge)
-    axes.plot(erm[-1:], irm[-1:], "*", markersize=13, **edge)
+    for end, marker, size in ((points[0], "o", 7), (points[-1], "*", 13)):
+        axes.plot([end[0]], [end[1]], marker, markersize=size, **edge)
     return True
-
-
-def _risks(rows: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    return [row["erm"] for row in rows], [row["irm"] for row in rows]
-
-
-def smooth(values: Sequence[float]) -> list[float]:
-    """Returns the mean of each value and its neighbors, a twentieth of all on either side; the first stays itself."""
-    near = [min(len(values) // 20, step) for step in range(len(values))]
-    return [fmean(values[step - width : step + width + 1]) for step, width in enumerate(near)]
-
-
-def read_front(file: str | Path) -> list[Point]:
-    """Returns the points (erm, irm, weight) of a sweep over fixed weights: of a file with ``kind`` the ``fixed`` rows.
-
-    Raises:
-        UserError: The file cannot be read, lacks a column, holds something else than numbers, or no fixed weight.
-    """
-    path = Path(file)
-    try:
-        with open(path, newline="", encoding="utf-8") as text:
-            table = csv.DictReader(text)
-            missing = [name for name in FRONT_COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise UserError(f"--front={path}: has no column {', '.join(missing)}; expected erm, irm, weight")
-            rows = [(line, row) for line, row in enumerate(table, start=2) if row.get("kind", FIXED) == FIXED]
-            if not rows:
-                raise UserError(f"--front={path}: has no row of a fixed weight (kind {FIXED})")
-            return [_point(row, path, line) for line, row in rows]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--front={path}: cannot be read ({error})") from error
-
-
-def _point(row: dict[str, str], path: Path, line: int) -> Point:
-    try:
-        erm, irm, weight = (float(row[name]) for name in FRONT_COLUMNS)
-    except (TypeError, ValueError):
-        raise UserError(f"--front={path}: line {line}: expected three numbers erm, irm, weight") from None
-    return erm, irm, weight
