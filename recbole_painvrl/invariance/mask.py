@@ -77,7 +77,7 @@ class MaskResult:
     Attributes:
         mask: [D] in [0, 1]: 1 invariant, 0 variant.
         projection: [k, D] the projection learned with it.
-        history: One row a step: ``step erm irm weight stationarity cosine norm angle mask_mean``.
+        history: One row a step: ``step erm irm weight stationarity cosine norm angle factor mask_mean``.
     """
 
     mask: Tensor
@@ -218,5 +218,6 @@ class _Search:
             "cosine": pareto.cosine,
             "norm": pareto.norm,
             "angle": pareto.angle,
+            "factor": pareto.factor,
             "mask_mean": float(self.masks[-1].mean()),
         }

@@ -29,6 +29,8 @@ class ParetoStep:
             counts as stationary.
         cosine: Cosine of the angle between the two gradients; nan if one has length 0.
         angle: Angle between the two gradients in degrees; nan if one has length 0.
+        factor: Share of the first raw gradient in the direction over that of the second: the ``irm_weight`` of
+            ``fixed`` whose direction is the same; inf if the second has no share, nan if one has length 0.
     """
 
     direction: Tensor
@@ -37,6 +39,7 @@ class ParetoStep:
     stationarity: float
     cosine: float
     angle: float
+    factor: float
 
 
 @dataclass(frozen=True)
@@ -122,13 +125,13 @@ def pareto_step(
     cosine = _cosine(*gram)
     if settings.solver == "fixed":
         direction = second + settings.irm_weight * first
-        weight = settings.irm_weight / (1 + settings.irm_weight)
+        weight, factor = settings.irm_weight / (1 + settings.irm_weight), settings.irm_weight
     else:
-        weight, direction = _mgda(first, second, gram, losses, settings)
+        weight, factor, direction = _mgda(first, second, gram, losses, settings)
     norm = float(direction.double().square().sum())
     if cosine is None:
-        return ParetoStep(direction, weight, norm, 0.0, math.nan, math.nan)
-    return ParetoStep(direction, weight, norm, (1 + cosine) / 2, cosine, math.degrees(math.acos(cosine)))
+        return ParetoStep(direction, weight, norm, 0.0, math.nan, math.nan, math.nan)
+    return ParetoStep(direction, weight, norm, (1 + cosine) / 2, cosine, math.degrees(math.acos(cosine)), factor)
 
 
 def _mgda(
@@ -137,15 +140,16 @@ def _mgda(
     gram: tuple[float, float, float],
     losses: tuple[float, float],
     settings: ParetoSettings,
-) -> tuple[float, Tensor]:
-    """The weight of the first gradient and the weighted sum of the normalized gradients."""
+) -> tuple[float, float, Tensor]:
+    """The weight of the first gradient, its factor before normalizing, and the weighted sum of normalized gradients."""
     n1 = normalizer(settings.normalize, math.sqrt(gram[0]), losses[0])
     n2 = normalizer(settings.normalize, math.sqrt(gram[2]), losses[1])
     weight = least_norm_weight(gram[0] / n1 / n1, gram[1] / n1 / n2, gram[2] / n2 / n2, settings.bounds)
     if settings.normalize == "l2" and gram[0] > 0 and gram[2] > 0:
         # Unit vectors: the middle, exactly, where rounding of nearly equal gradients would give anything.
         weight = min(max(0.5, settings.bounds[0]), 1 - settings.bounds[1])
-    return weight, first / n1 * weight + second / n2 * (1 - weight)
+    factor = weight * n2 / ((1 - weight) * n1) if weight < 1 else math.inf
+    return weight, factor, first / n1 * weight + second / n2 * (1 - weight)
 
 
 def _gram(first: Tensor, second: Tensor) -> tuple[float, float, float]:

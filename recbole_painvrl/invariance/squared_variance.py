@@ -123,6 +123,7 @@ class _Search:
             "cosine": weighed.cosine,
             "norm": weighed.norm,
             "angle": weighed.angle,
+            "factor": weighed.factor,
             "mask_mean": float(self.mask().mean()),
         }
 

@@ -109,6 +109,23 @@ def test_fixed_weight_adds_the_raw_gradients() -> None:
     assert step.weight == 0.75
 
 
+@pytest.mark.parametrize("normalize", NORMALIZERS)
+def test_the_factor_is_the_fixed_weight_of_the_same_direction(normalize: str) -> None:
+    for first, second in pairs(20):
+        step = pareto_step(first, second, (2.0, 5.0), ParetoSettings(normalize=normalize, bounds=(0.1, 0.2)))
+        fixed = pareto_step(first, second, settings=ParetoSettings(solver="fixed", irm_weight=step.factor))
+        torch.testing.assert_close(fixed.direction / fixed.norm**0.5, step.direction / step.norm**0.5)
+        assert fixed.factor == step.factor
+
+
+def test_the_factor_of_one_gradient_alone() -> None:
+    first, second = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
+    assert pareto_step(first, second).factor == pytest.approx(2.0)
+    assert pareto_step(first, second, settings=ParetoSettings(bounds=(1, 0))).factor == math.inf
+    assert pareto_step(first, second, settings=ParetoSettings(bounds=(0, 1))).factor == 0.0
+    assert math.isnan(pareto_step(0 * first, second).factor) and math.isnan(pareto_step(first, 0 * second).factor)
+
+
 @pytest.mark.parametrize("normalize", ["l2", "none"])
 def test_a_small_step_raises_neither_of_two_quadratic_losses(normalize: str) -> None:
     generator = torch.Generator().manual_seed(5)

@@ -244,6 +244,37 @@ def test_a_round_without_a_positive_penalty_has_no_path(tmp_path: Path) -> None:
         risk_path(*select(configurations([Run(only.path)]), RULES["iid_validation"]))
 
 
+def steps_of(root: Path, config: dict[str, Any], **values: Any) -> Drawing:
+    run = RunFolder(make_run(root, rounds=0, config=config))
+    row = {"erm": 5.0, "irm": 1e-5, "weight": 0.5, "cosine": -0.5, "stationarity": 0.25}
+    run.record("mask", round=0, values={"visual": [0.5]}, history=[{**row, **values}] * 3)
+    return OF_ROUNDS["pareto_steps"](*select(configurations([Run(run.path)]), RULES["iid_validation"]))
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "panels", "why"),
+    [
+        ({"pareto_normalize": "l2"}, {"factor": 900.0}, ["factor"], "it is 0.5 by definition"),
+        ({"pareto_normalize": "l2"}, {}, [], "it is 0.5 by definition"),
+        ({"pareto_normalize": "l2", "pareto_bounds": [0.7, 0]}, {}, [], "it is 0.7 by definition"),
+        ({"pareto_normalize": "none", "pareto_bounds": [1, 0]}, {"factor": math.inf}, [], "no choice but 1"),
+        ({"pareto_normalize": "none", "pareto_bounds": [0, 1]}, {"factor": 0.0}, [], "no choice but 0"),
+        ({"pareto_solver": "fixed", "irm_weight": 10}, {"factor": 10.0}, ["factor"], "pareto_solver: fixed"),
+        ({"pareto_normalize": "loss"}, {"factor": 900.0}, ["Pareto", "factor"], None),
+        ({}, {}, ["Pareto"], None),
+    ],
+)
+def test_a_weight_that_is_the_same_by_definition_gives_way_to_what_it_comes_to(
+    tmp_path: Path, config: dict[str, Any], values: dict[str, Any], panels: list[str], why: str | None
+) -> None:
+    drawing = steps_of(tmp_path, config, **values)
+    assert [axes.get_ylabel().split()[0] for axes in drawing.figure.axes] == [*panels, "cosine", "stationarity"]
+    assert ("is not drawn" in drawing.note) == (why is not None) and (why or "") in drawing.note
+    assert ("fixed irm_weight that would give the same" in drawing.note) == ("factor" in panels)
+    recorded = [value if value and math.isfinite(value) else None for value in [values.get("factor")]]
+    assert [row["factor"] or None for row in rows_of(drawing)] == recorded * 3
+
+
 def swept(root: Path) -> tuple[Selected, list[Selected]]:
     """A configuration with Pareto weights and two seeds, and all configurations that were run beside it."""
     pareto = {"pareto_solver": "mgda", "pareto_normalize": "l2", "irm_weight": 10_000.0}
@@ -314,6 +345,26 @@ def test_groups_by_model_or_by_metric(selected: dict[str, Selected]) -> None:
     assert ("ERM", "test", "gender", "m", 10, 20, METRIC, pytest.approx(0.35)) in both.rows
     frames = [patch for patch in one.figure.axes[0].patches if not patch.get_fill()]
     assert sorted(round(frame.get_y() + 0.38) for frame in frames) == [0, 0, 3, 3]  # low and m, in both columns
+
+
+def test_a_heat_map_stays_readable_and_its_csv_whole(tmp_path: Path) -> None:
+    metrics = [METRIC, *(f"other@{cutoff}" for cutoff in range(9))]
+    groups = {
+        name: {"groups": {str(g): {"users": 100 - g, **{m: 0.1 + g / 100 for m in metrics}} for g in range(30)}}
+        for name in ("genre", "age", "country")
+    }
+    groups["age"]["groups"]["29"][METRIC] = 0.01  # the smallest group is the worst one
+    run = Run(make_run(tmp_path, "ERM", rounds=0, result={"groups": {"test": groups}}))
+    drawing = group_heat(select(configurations([run]), RULES["iid_validation"]), METRIC)
+    (axes,) = drawing.figure.axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == metrics[:6]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert len(labels) <= 32 and "age: 29 (71)" in labels and "genre: 29 (71)" not in labels
+    frames = [patch for patch in axes.patches if not patch.get_fill()]
+    assert labels.index("age: 29 (71)") in [round(frame.get_y() + 0.38) for frame in frames]
+    assert len(drawing.rows) == 3 * 30 * 10
+    assert all(drawing.figure.get_size_inches() <= (7.5, 9.5))
+    assert "4 more metrics and 60 smaller groups" in drawing.note
 
 
 def test_the_worst_group_is_the_least_where_validation_went_by_a_loss(tmp_path: Path) -> None:

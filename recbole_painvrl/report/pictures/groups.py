@@ -13,10 +13,12 @@ from recbole_painvrl.report.leaderboard import is_bigger_better
 from recbole_painvrl.report.pictures.shift import SLIDING
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import HEAT, VERMILLION, ink_on, new_figure
+from recbole_painvrl.report.style import HEAT, VERMILLION, ink_on, new_figure, plain_text
 
 COUNTS = ("users", "pairs")
 LEAST_USERS = 10  # a mean over fewer is mostly chance: as in the records, such a group is never the worst
+COLUMNS, ROWS = 6, 32  # metrics and groups of a picture that is read in print
+LONGEST = 24  # letters of a group's name
 Key = tuple[str, str]  # grouping and group
 
 
@@ -27,26 +29,53 @@ def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test"
         Absent: No groups of the test set are recorded, or none has the metric.
     """
     first, by_metric = selected[0].configuration, len(selected) == 1
-    columns = _columns(selected, metric, test_set)
-    keys = list(dict.fromkeys(key for _, cells in columns for key in cells))
-    values = np.array([[cells.get(key, np.nan) for _, cells in columns] for key in keys])
-    figure, axes = new_figure(2.6 + 0.95 * len(columns), 1.5 + 0.24 * len(keys))
+    known = _columns(selected, metric, test_set)
+    columns = known[:COLUMNS] if by_metric else known
+    users = {key: counts.get("users") for one in reversed(selected) for key, counts in _means(one, test_set).items()}
+    every = list(dict.fromkeys(key for _, cells in columns for key in cells))
+    values = np.array([[cells.get(key, np.nan) for _, cells in columns] for key in every])
     metrics = [name for name, _ in columns] if by_metric else [metric] * len(columns)
     sign = np.array([1.0 if is_bigger_better(name, first.runs[0]) else -1.0 for name in metrics])
-    _heat(axes[0, 0], values, keys, [name for name, _ in columns], by_metric)
-    users = {key: counts.get("users") for one in reversed(selected) for key, counts in _means(one, test_set).items()}
+    large = np.array([(users.get(key) or LEAST_USERS) >= LEAST_USERS for key in every])
+    worst = worst_cells(np.where(large[:, None], sign * values, np.nan), [grouping for grouping, _ in every])
+    shown = _shown(every, users, {row for row, _ in worst})
+    keys = [every[row] for row in shown]
+    figure, axes = new_figure(2.8 + 0.7 * len(columns), 1.5 + 0.24 * len(keys))
+    _heat(axes[0, 0], values[shown], keys, [name for name, _ in columns], by_metric)
     axes[0, 0].set_yticks(range(len(keys)), [_label(key, users.get(key)) for key in keys])
-    large = np.array([(users.get(key) or LEAST_USERS) >= LEAST_USERS for key in keys])
-    ranked = np.where(large[:, None], sign * values, np.nan)
-    for row, column in worst_cells(ranked, [grouping for grouping, _ in keys]):
-        _frame(axes[0, 0], row, column)
+    for row, column in worst:
+        if row in shown:
+            _frame(axes[0, 0], shown.index(row), column)
     of = first.model if by_metric else metric
     note = (
         f"Groups of {test_set} with their number of users, means over seeds, at each run's own rho; the worst group of "
-        "each grouping is framed." + (" Colors are relative to each column's largest value." if by_metric else "")
+        "each grouping is framed."
+        + (" Colors are relative to each column's largest value." if by_metric else "")
+        + _left_out(len(known) - len(columns), len(every) - len(keys))
     )
     header = ("model", "test_set", "grouping", "group", "users", "pairs", "metric", "value")
     return Drawing(f"Groups on {test_set}: {of}, {first.dataset}", note, figure, header, _numbers(selected, test_set))
+
+
+def _shown(keys: Sequence[Key], users: Mapping[Key, float | None], worst: set[int]) -> list[int]:
+    """Returns the rows that are drawn, in their order: the worst groups and the largest of each grouping, up to a page.
+
+    A grouping has its share of the page's rows; what smaller ones leave goes to none.
+    """
+    groupings = list(dict.fromkeys(grouping for grouping, _ in keys))
+    least = max(2, ROWS // len(groupings))
+    kept: list[int] = []
+    for grouping in groupings:
+        rows = [row for row, key in enumerate(keys) if key[0] == grouping]
+        first = sorted(rows, key=lambda row: (row not in worst, -(users.get(keys[row]) or 0)))
+        kept += sorted(first[: max(least, len(worst.intersection(rows)))] if len(keys) > ROWS else rows)
+    return kept
+
+
+def _left_out(columns: int, rows: int) -> str:
+    """What the caption says of that which only the CSV has."""
+    parts = [*([f"{columns} more metrics"] if columns else []), *([f"{rows} smaller groups"] if rows else [])]
+    return f" The CSV has {' and '.join(parts)}." if parts else ""
 
 
 def groups_of(result: Mapping[str, Any], test_set: str) -> dict[Key, Mapping[str, float]]:
@@ -77,7 +106,8 @@ def _columns(selected: Sequence[Selected], metric: str, test_set: str) -> list[t
     if len(selected) > 1:
         found = [(name, _of_metric(groups, metric)) for name, groups in means]
     else:
-        metrics = dict.fromkeys(name for values in means[0][1].values() for name in values if name not in COUNTS)
+        metrics = dict.fromkeys(metric for values in means[0][1].values() if metric in values)
+        metrics |= dict.fromkeys(name for values in means[0][1].values() for name in values if name not in COUNTS)
         found = [(name, _of_metric(means[0][1], name)) for name in metrics]
     columns = [(name, cells) for name, cells in found if cells]
     if not columns:
@@ -134,7 +164,8 @@ def _heat(axes: Any, values: NDArray[Any], keys: Sequence[Key], columns: Sequenc
 
 
 def _label(key: Key, users: float | None) -> str:
-    return f"{key[0]}: {key[1]}" + (f" ({users:,.0f})" if users else "")
+    name = key[1] if len(key[1]) <= LONGEST else f"{key[1][: LONGEST - 3]}..."
+    return plain_text(f"{key[0]}: {name}") + (f" ({users:,.0f})" if users else "")
 
 
 def _frame(axes: Any, row: int, column: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from recbole_painvrl.report.pictures.risks import FIXED, FRONT_COLUMNS, End, Point, first_ends, mean_path, risks
@@ -16,42 +17,93 @@ from recbole_painvrl.report.style import BLACK, GRAY, LOOKS, draw_runs, look, ne
 SQUARES, MARKS = "fixed weights", "DvP^X"
 
 
+@dataclass(frozen=True)
+class Panel:
+    """One quantity of a step; without limits its axis is logarithmic."""
+
+    key: str
+    label: str
+    limits: tuple[float, float] | None = None
+
+
+PANELS = (
+    Panel("weight", "Pareto weight\nof the IRM gradient", (-0.03, 1.03)),
+    Panel("factor", "factor of the\nraw IRM gradient"),
+    Panel("cosine", "cosine of the\ntwo gradients", (-1.05, 1.05)),
+    Panel("stationarity", "stationarity"),
+)
+
+
 def pareto_steps(selected: Selected) -> Drawing:
-    """Draws the weight of the IRM gradient, the cosine of both gradients and the stationarity over the mask's steps."""
+    """Draws how the two gradients are weighed, their cosine and the stationarity over the mask's steps.
+
+    The weight is left out where it is the same in every step by definition. What it comes to of the raw gradients, the
+    factor, differs from step to step all the same.
+    """
     runs = selected.configuration.runs
     found = _with_cosine(_histories(runs))
+    settled = _settled(runs[0].settings)
+    panels = [panel for panel in PANELS if _is_shown(found, panel, settled)]
     begins = offsets(found)
-    figure, axes = new_figure(6.6, 5.4, 3, 1, sharex=True)
-    shown = (
-        ("weight", "Pareto weight\nof the IRM gradient", (-0.03, 1.03)),
-        ("cosine", "cosine of the\ntwo gradients", (-1.05, 1.05)),
-        ("stationarity", "stationarity", None),
-    )
-    for position, (key, label, limits) in enumerate(shown):
-        panel = axes[position, 0]
-        lines = [line for rounds in found if (line := along(rounds, begins, key))]
-        if lines:
-            draw_runs(panel, lines, LOOKS[0], label, marks=False)
-        panel.set_ylabel(label)
-        if limits:
-            panel.set_ylim(*limits)
-        else:
-            panel.set_yscale("log", nonpositive="mask")
-        mark_rounds(panel, begins, named=not position)
-    axes[1, 0].axhline(0.0, color=GRAY, linewidth=0.7)
-    axes[2, 0].set_xlabel("steps of the mask, round after round")
+    figure, axes = new_figure(6.6, 0.6 + 1.6 * len(panels), len(panels), 1, sharex=True)
+    for position, panel in enumerate(panels):
+        _draw_steps(axes[position, 0], panel, [along(rounds, begins, panel.key) for rounds in found])
+        mark_rounds(axes[position, 0], begins, named=not position)
+    axes[-1, 0].set_xlabel("steps of the mask, round after round")
+    names = ("weight", "factor", "cosine", "stationarity")
     rows: list[tuple[Cell, ...]] = [
-        (run.seed, number, step, row.get("weight"), row.get("cosine"), row.get("stationarity"))
+        (run.seed, number, step, *map(row.get, names))
         for run, rounds in zip(runs, found, strict=True)
         for number, history in rounds.items()
         for step, row in enumerate(history, start=1)
     ]
+    weights = _of_weights(settled, "factor" in [one.key for one in panels])
     note = (
-        f"Over the mask's steps ({seeds_note(len(runs))}). A cosine of -1 means that the gradients of ERM and IRM "
-        "oppose each other; stationarity 0 is a Pareto-stationary mask."
+        f"Over the mask's steps ({seeds_note(len(runs))}). {weights}A cosine of -1 means that the gradients of ERM and "
+        "IRM oppose each other; stationarity 0 is a Pareto-stationary mask."
     )
-    header = ("seed", "round", "step", "weight", "cosine", "stationarity")
+    header = ("seed", "round", "step", *names)
     return Drawing(f"Pareto weight and gradients: {selected.configuration.title}", note, figure, header, rows)
+
+
+def _settled(settings: Mapping[str, Any]) -> str:
+    """Why the weight of the IRM gradient is the same in every step; empty where it is not."""
+    bounds = settings.get("pareto_bounds") or [0, 0]
+    if settings.get("pareto_solver") == FIXED:
+        return "it is fixed (pareto_solver: fixed)"
+    if sum(bounds) >= 1:
+        return f"pareto_bounds leave it no choice but {bounds[0]:g}"
+    if settings.get("pareto_normalize") == "l2":
+        weight = min(max(0.5, bounds[0]), 1 - bounds[1])
+        return f"of gradients of unit length (pareto_normalize: l2) it is {weight:g} by definition"
+    return ""
+
+
+def _is_shown(found: Histories, panel: Panel, settled: str) -> bool:
+    """Whether a panel has something to show: a value, and of the weight one that is free."""
+    values = [row.get(panel.key) for rounds in found for rows in rounds.values() for row in rows]
+    if panel.key == "factor":
+        return any(value for value in values if value is not None)
+    return not (panel.key == "weight" and settled)
+
+
+def _draw_steps(axes: Any, panel: Panel, lines: Sequence[dict[float, float]]) -> None:
+    if any(lines):
+        draw_runs(axes, [line for line in lines if line], LOOKS[0], panel.label, marks=False)
+    axes.set_ylabel(panel.label)
+    if panel.limits:
+        axes.set_ylim(*panel.limits)
+    else:
+        axes.set_yscale("log", nonpositive="mask")
+    if panel.key == "cosine":
+        axes.axhline(0.0, color=GRAY, linewidth=0.7)
+
+
+def _of_weights(settled: str, has_factor: bool) -> str:
+    """What the caption says of the weight and of the factor."""
+    weight = f"The weight of the IRM gradient is not drawn: {settled}. " if settled else ""
+    factor = "The factor of the raw IRM gradient is the fixed irm_weight that would give the same direction. "
+    return weight + (factor if has_factor else "")
 
 
 def _histories(runs: Sequence[Run]) -> Histories:
