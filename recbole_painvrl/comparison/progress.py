@@ -58,14 +58,19 @@ class Progress:
         """Notes that a run begins."""
         self._started[task] = self._clock()
 
-    def done(self, task: Task) -> None:
-        """Takes a finished run's seconds for an estimate of those like it."""
+    def done(self, task: Task, seconds: float = 0.0) -> None:
+        """Takes a finished run's time for an estimate of those like it.
+
+        Args:
+            task: The run.
+            seconds: What it took here: more than its training, but less than all of it if it was continued.
+        """
         try:
             result = RunFolder(task.folder).read_json("result.json")
-            seconds = result.get("seconds_train", 0.0) + result.get("seconds_eval", 0.0)
+            trained = result.get("seconds_train", 0.0) + result.get("seconds_eval", 0.0)
         except (UserError, AttributeError, TypeError):  # damaged, which the table tells
             return
-        self._seconds.setdefault(_kind(task), []).append(seconds)
+        self._seconds.setdefault(_kind(task), []).append(max(trained, seconds))
 
     def say(self, text: str) -> None:
         """Writes a line that stays."""

@@ -117,7 +117,7 @@ class Schedule:
             self._waiting.append(task)
             return
         if outcome.state == "done":
-            self._progress.done(task)
+            self._progress.done(task, outcome.seconds)
         self._tell(task, f"{outcome.state}: {outcome.error}" if outcome.error else outcome.state)
 
     def _tell(self, task: Task, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,10 +32,12 @@ class Outcome:
     Attributes:
         state: ``done``, ``failed``, ``interrupted``, or ``waiting`` if another process works on it.
         error: Why it failed, in one line.
+        seconds: What it took here, reading the data and all else included.
     """
 
     state: str
     error: str | None = None
+    seconds: float = 0.0
 
 
 def run(task: Task, validated: Callable[[int, float], None] | None = None) -> Outcome:
@@ -46,6 +49,12 @@ def run(task: Task, validated: Callable[[int, float], None] | None = None) -> Ou
         task: The run.
         validated: Of a trial, told the epoch and the best score so far after each validation.
     """
+    began = time.monotonic()
+    outcome = _outcome(task, validated)
+    return replace(outcome, seconds=time.monotonic() - began)
+
+
+def _outcome(task: Task, validated: Callable[[int, float], None] | None) -> Outcome:
     try:
         config = configure(config_dict=task.settings)
         if task.tested:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -81,10 +80,7 @@ def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
     for planned in plans.values():
         recall(planned)  # to know from the beginning how much there is to do
     overall = Overall(list(plans.values()), len(command.seeds))
-    return {
-        cell: _tuned(planned, runner_of, partial(overall.line, number))
-        for number, (cell, planned) in enumerate(plans.items())
-    }
+    return {cell: _tuned(planned, runner_of, overall) for cell, planned in plans.items()}
 
 
 def recorded(command: Command, record: Record) -> Cells:
@@ -136,7 +132,7 @@ def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
     return plan(search)
 
 
-def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Callable[[int], str]) -> Tuned:
+def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Overall) -> Tuned:
     model, dataset = planned.base["model"], planned.base["dataset"]
     print(f"tuning {model} on {dataset}: {planned.n_trials} trials in {planned.record.path}", file=sys.stderr)
     with opened(planned, waits=True):
@@ -151,14 +147,15 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Ca
     return Tuned(model, dataset, len(trials), path, best.number, best.score, best.parameters)
 
 
-def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Callable[[int], str]) -> None:
+def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Overall) -> None:
     trials = [Trial(number, {}, folder=f"trials/{number}") for number in range(planned.n_trials)]
     done = all(TrialFolder(Path(planned.record.path, trial.folder)).finished for trial in trials)
     runner = InProcess() if done else runner_of([planned.task(trial) for trial in trials])
+    overall.begin(planned, runner.slots)
     if not done:
-        print(overall(runner.slots), file=sys.stderr, flush=True)
+        print(overall.line(), file=sys.stderr, flush=True)
     with Stop(at_once=not runner.live) as stop:
         try:
-            TrialSchedule(planned, runner, stop, lambda: overall(runner.slots)).run()
+            TrialSchedule(planned, runner, stop, overall).run()
         except KeyboardInterrupt:
             raise Stopped("interrupted while tuning; the same command continues", stop.status) from None

@@ -24,20 +24,32 @@ class Overall:
 
     def __init__(self, plans: Sequence[Plan], n_runs: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._plans, self._n_runs, self._clock = plans, n_runs, clock
+        self._took: list[dict[int, float]] = [{} for _ in plans]
         self._began = clock()
+        self._number, self._slots = 0, 1
 
-    def line(self, number: int, slots: int) -> str:
-        """Returns which search of how many is made, how many of all trials are done, the time so far and left.
+    def begin(self, plan: Plan, slots: int) -> None:
+        """Notes which search is made from now on; those before it have come to their end.
 
         Args:
-            number: The search that is made, from 0; those before it have come to their end.
+            plan: The search.
             slots: How many trials at once; those of other searches, and runs, are taken to be as many.
         """
-        base = self._plans[number].base
-        search = f"search {number + 1} of {len(self._plans)} ({base['model']} on {base['dataset']})"
-        n_open = [0 if place < number else _n_open(plan) for place, plan in enumerate(self._plans)]
-        measured = [finished_seconds(plan.counted.trials) for plan in self._plans]
-        left = seconds_left(measured, n_open, self._n_runs, slots)
+        self._number, self._slots = next(place for place, one in enumerate(self._plans) if one is plan), slots
+
+    def ended(self, trial: Trial, seconds: float) -> None:
+        """Notes what a trial of this search took here, also what its record does not count, such as reading data."""
+        self._took[self._number][trial.number] = seconds
+
+    def line(self) -> str:
+        """Returns which search of how many is made, how many of all trials are done, the time so far and left."""
+        base = self._plans[self._number].base
+        search = f"search {self._number + 1} of {len(self._plans)} ({base['model']} on {base['dataset']})"
+        n_open = [0 if place < self._number else _n_open(plan) for place, plan in enumerate(self._plans)]
+        measured = [
+            finished_seconds(plan.counted.trials, took) for plan, took in zip(self._plans, self._took, strict=True)
+        ]
+        left = seconds_left(measured, n_open, self._n_runs, self._slots)
         return f"in all: {search}, {self._counts(sum(n_open))}, {times(self._clock() - self._began, left)}"
 
     def _counts(self, n_open: int) -> str:
@@ -50,9 +62,10 @@ def _n_open(plan: Plan) -> int:
     return plan.n_trials - sum(trial.state in ("done", "failed") for trial in plan.counted.trials)
 
 
-def finished_seconds(trials: Iterable[Trial]) -> list[float]:
-    """Returns what each trial that is done has taken."""
-    return [trial.seconds for trial in trials if trial.state == "done" and trial.seconds is not None]
+def finished_seconds(trials: Iterable[Trial], took: Mapping[int, float] | None = None) -> list[float]:
+    """Returns what each trial that is done has taken: by its record, or more if ``took`` says so of its number."""
+    done = [trial for trial in trials if trial.state == "done"]
+    return [max(trial.seconds or 0.0, (took or {}).get(trial.number, 0.0)) for trial in done]
 
 
 def seconds_left(measured: Sequence[Sequence[float]], n_open: Sequence[int], n_runs: int, slots: int) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.comparison.schedule import POLL_SECONDS, Runner
@@ -12,6 +11,7 @@ from recbole_painvrl.comparison.stop import Stop
 from recbole_painvrl.comparison.worker import LOG, Outcome
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning.overall import Overall
 from recbole_painvrl.tuning.plan import Plan
 from recbole_painvrl.tuning.proposals import Finished, next_proposal
 from recbole_painvrl.tuning.record import Trial, ranked
@@ -25,10 +25,10 @@ class TrialSchedule:
         plan: The search, whose record holds the trials so far.
         runner: Where they are made.
         stop: Whether the user wants to end.
-        overall: Returns how far what this search belongs to is, to be told after each trial.
+        overall: How far the comparison is that this search belongs to; None if it stands alone.
     """
 
-    def __init__(self, plan: Plan, runner: Runner, stop: Stop, overall: Callable[[], str] | None = None) -> None:
+    def __init__(self, plan: Plan, runner: Runner, stop: Stop, overall: Overall | None = None) -> None:
         self._plan, self._runner, self._stop = plan, runner, stop
         self._record = plan.record
         self._progress = TrialProgress(plan, overall)
@@ -105,11 +105,11 @@ class TrialSchedule:
             return
         trial.state, trial.error = outcome.state, outcome.error
         collect(self._plan, trial)
-        self._tell(trial)
+        self._tell(trial, outcome.seconds)
 
-    def _tell(self, trial: Trial) -> None:
+    def _tell(self, trial: Trial, seconds: float = 0.0) -> None:
         self._record.write_trials()
-        self._progress.ended(trial)
+        self._progress.ended(trial, seconds)
 
     def _end(self) -> None:
         """Ends what is still running, if the loop was left early."""
@@ -128,22 +128,23 @@ class TrialProgress:
 
     Args:
         plan: The search.
-        overall: Returns how far what it belongs to is; None if it stands alone.
+        overall: How far the comparison is that it belongs to; None if it stands alone.
     """
 
-    def __init__(self, plan: Plan, overall: Callable[[], str] | None = None) -> None:
+    def __init__(self, plan: Plan, overall: Overall | None = None) -> None:
         self._plan, self._overall, self._began = plan, overall, time.monotonic()
 
     def say(self, text: str) -> None:
         """Writes a line."""
         print(text, file=sys.stderr, flush=True)
 
-    def ended(self, trial: Trial) -> None:
-        """Writes what became of a trial, and how far all of them are."""
+    def ended(self, trial: Trial, seconds: float = 0.0) -> None:
+        """Writes what became of a trial that took ``seconds`` here, and how far all of them are."""
         what = f"{trial.state}: {trial.error}" if trial.error else f"{trial.state}, {shown(trial.score)}"
         self.say(f"trial {trial.number}: {what} ({self.counts()}{self._best()}, {self._seconds()} s so far)")
         if self._overall:
-            self.say(self._overall())
+            self._overall.ended(trial, seconds)
+            self.say(self._overall.line())
 
     def counts(self) -> str:
         """Returns how many trials have come to an end."""

@@ -60,7 +60,17 @@ def test_the_line(states: tuple[str, str], number: int, line: str) -> None:
     plans = [paper_plan(model, one) for model, one in zip(("MF", "ERM"), states, strict=True)]
     overall = Overall(plans, 2, clock)
     clock.now += 3661
-    assert overall.line(number, slots=1) == f"in all: {line}"
+    overall.begin(plans[number], slots=1)
+    assert overall.line() == f"in all: {line}"
+
+
+def test_a_trial_takes_what_it_took_here_but_no_less_than_its_record_says() -> None:
+    plan = paper_plan("MF", "d")
+    overall = Overall([plan], 0, Clock())
+    overall.begin(plan, slots=1)
+    for seconds, left in ((25.0, "0:00:50"), (4.0, "0:00:20")):  # the second was continued
+        overall.ended(plan.counted.trials[0], seconds)
+        assert overall.line().endswith(f"about {left} left")
 
 
 def test_a_tuned_comparison_tells_the_time_left(flags: Flags, capsys: pytest.CaptureFixture) -> None:
