@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +125,16 @@ def test_a_model_named_twice_is_tuned_once(flags: Flags) -> None:
 
 
 @pytest.mark.usefixtures("two_trials")
-def test_a_search_of_another_process_is_waited_for(flags: Flags, capsys: pytest.CaptureFixture) -> None:
+def test_a_search_of_another_process_is_waited_for(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     words = ["-m", "MF", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1"]
     assert cli.main([*words, "--tune=1"]) == 0
     (tuned,) = the_comparison().tuned
     other = RunFolder(tuned["search"])
     other.claim()
-    threading.Timer(1.0, other.release).start()
+    ends = iter([other.release])  # at the first wait, however long it takes to come there
+    monkeypatch.setattr("time.sleep", lambda seconds: next(ends, int)())
     capsys.readouterr()
     assert cli.main([*words, "--tune=2"]) == 0
     said = capsys.readouterr().err
