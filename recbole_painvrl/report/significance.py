@@ -104,26 +104,25 @@ def benjamini_hochberg(values: Sequence[float]) -> list[float]:
     return [float(value) for value in false_discovery_control(values)] if len(values) else []
 
 
-def _array(file: Path, key: str) -> NDArray[Any] | None:
+def _arrays(file: Path, *keys: str) -> list[NDArray[Any]] | None:
+    """Returns the arrays of these names in a file; None if there is no file, or one of them is not in it."""
     if not file.is_file():
         return None
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            found: NDArray[Any] | None = arrays.get(key)
-            return found
+            return [arrays[key] for key in keys] if all(key in arrays for key in keys) else None
     except DAMAGED_ARRAY as error:
         raise UserError(f"{file}: not the record of a run ({error}); make the run again, or leave it out") from error
 
 
 def _recorded(folder: Path, test_set: str, metric: str, rho: float | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Returns a run's users [n] and their values [n], at its own rho if None; None if it did not record them."""
-    users = _array(folder / PER_USER, f"{test_set}/users")
-    if rho is None:
-        values = _array(folder / PER_USER, f"{test_set}/{metric}")
-    else:
-        values = _array(folder / PER_USER_RHO, key_at(rho, test_set, metric))
-    if users is None or values is None:
+    own = [f"{test_set}/users"] + ([f"{test_set}/{metric}"] if rho is None else [])
+    found = _arrays(folder / PER_USER, *own)
+    other = [] if rho is None else _arrays(folder / PER_USER_RHO, key_at(rho, test_set, metric))
+    if found is None or other is None:
         return None
+    users, values = found + other
     if users.shape != values.shape:
         raise UserError(f"{folder}: the values of {test_set} are not of its users; make the run again, or leave it out")
     return users, values

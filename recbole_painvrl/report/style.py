@@ -152,6 +152,11 @@ def ink_on(share: float) -> str:
     return "black" if share > 0.5 else "white"
 
 
+def cut(name: str, most: int) -> str:
+    """Returns a name of at most so many letters, the last three of which are dots if it is longer."""
+    return name if len(name) <= most else f"{name[: most - 3]}..."
+
+
 def plain_text(text: str) -> str:
     """Returns a name from the records as matplotlib draws it letter by letter: it would read ``$`` as mathematics."""
     return text.replace("$", r"\$")

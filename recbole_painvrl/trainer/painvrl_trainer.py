@@ -15,11 +15,11 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
 from recbole_painvrl.report.records import PER_USER_RHO, RunFolder
-from recbole_painvrl.report.selection import eligible_rhos
+from recbole_painvrl.report.selection import eligible_rhos, whole_sets
 from recbole_painvrl.trainer.multimodal_trainer import MultimodalTrainer
 from recbole_painvrl.trainer.rounds import Rounds
 from recbole_painvrl.trainer.state import forget_optimizers
-from recbole_painvrl.trainer.trade_off import VALIDATION, choose_weight, per_user_at, trade_off
+from recbole_painvrl.trainer.trade_off import choose_weight, per_user_at, trade_off
 
 
 class PaInvRLTrainer(MultimodalTrainer):
@@ -99,7 +99,7 @@ class PaInvRLTrainer(MultimodalTrainer):
             return {}
         rows = trade_off(self, loaders, self.config["variant_weights"])
         own = round(float(self.model.rho), 6)
-        tests = {name: loader for name, loader in loaders.items() if not name.startswith(VALIDATION)}
+        tests = {name: loaders[name] for name in whole_sets(loaders)}
         others = eligible_rhos(rows, self.config["valid_metric"].lower(), self.valid_metric_bigger) - {own}
         if self.run and others:
             self.run.write_arrays(PER_USER_RHO, per_user_at(self, tests, sorted(others)))

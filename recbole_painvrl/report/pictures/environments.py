@@ -17,6 +17,7 @@ from recbole_painvrl.report.style import (
     BLUE,
     HEAT,
     LOOKS,
+    cut,
     draw_runs,
     ink_on,
     mean_line,
@@ -156,7 +157,7 @@ def _table(axes: Any, table: NDArray[Any], names: Sequence[str]) -> Any:
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1.0)
     image = axes.imshow(shares, cmap=HEAT, vmin=0, vmax=1, aspect="auto")
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > UPRIGHT else {}
-    labels = [plain_text(name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}...") for name in names]
+    labels = [plain_text(cut(name, LONGEST)) for name in names]
     axes.set_xticks(range(table.shape[1]), labels, **slanted)
     axes.set_yticks(range(table.shape[0]))
     if max(table.shape) <= WRITTEN:

@@ -13,7 +13,7 @@ from recbole_painvrl.report.leaderboard import is_bigger_better
 from recbole_painvrl.report.pictures.shift import SLIDING
 from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
-from recbole_painvrl.report.style import HEAT, VERMILLION, ink_on, new_figure, plain_text
+from recbole_painvrl.report.style import HEAT, VERMILLION, cut, ink_on, new_figure, plain_text
 
 COUNTS = ("users", "pairs")
 LEAST_USERS = 10  # a mean over fewer is mostly chance: as in the records, such a group is never the worst
@@ -164,8 +164,7 @@ def _heat(axes: Any, values: NDArray[Any], keys: Sequence[Key], columns: Sequenc
 
 
 def _label(key: Key, users: float | None) -> str:
-    name = key[1] if len(key[1]) <= LONGEST else f"{key[1][: LONGEST - 3]}..."
-    return plain_text(f"{key[0]}: {name}") + (f" ({users:,.0f})" if users else "")
+    return plain_text(f"{key[0]}: {cut(key[1], LONGEST)}") + (f" ({users:,.0f})" if users else "")
 
 
 def _frame(axes: Any, row: int, column: int) -> None:

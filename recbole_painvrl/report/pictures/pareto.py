@@ -81,10 +81,11 @@ def _settled(settings: Mapping[str, Any]) -> str:
 
 def _is_shown(found: Histories, panel: Panel, settled: str) -> bool:
     """Whether a panel has something to show: a value, and of the weight one that is free."""
-    values = [row.get(panel.key) for rounds in found for rows in rounds.values() for row in rows]
-    if panel.key == "factor":
-        return any(value for value in values if value is not None)
-    return not (panel.key == "weight" and settled)
+    if panel.key == "weight":
+        return not settled
+    return panel.key != "factor" or any(
+        row.get("factor") for rounds in found for rows in rounds.values() for row in rows
+    )
 
 
 def _draw_steps(axes: Any, panel: Panel, lines: Sequence[dict[float, float]]) -> None:
