@@ -20,9 +20,9 @@ from pathlib import Path
 
 from recbole_painvrl.files import atomic_file
 from recbole_painvrl.report.cells import COMPARISON
-from recbole_painvrl.report.records import PER_USER, PER_USER_RHO
+from recbole_painvrl.report.records import DATA, PER_USER, PER_USER_RHO
 
-RUN = ("config.yaml", "records.jsonl", "result.json", PER_USER, PER_USER_RHO, "groups.csv", "mask.csv", "done")
+RUN = ("config.yaml", DATA, "records.jsonl", "result.json", PER_USER, PER_USER_RHO, "groups.csv", "mask.csv", "done")
 SEARCH = ("search.json", "trials.jsonl")
 TRIAL = ("trial.yaml", "records.jsonl", "validation.json")
 DATA_PATH = re.compile(rb"^( *)data_path: .*$", re.MULTILINE)  # says nothing but where the data lay on one machine

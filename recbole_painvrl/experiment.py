@@ -16,7 +16,7 @@ import yaml
 from recbole.utils import init_seed, set_color
 
 from recbole_painvrl.config import Config, config_hash, data_files
-from recbole_painvrl.data import contents
+from recbole_painvrl.data.contents import check_same_data, data_contents
 from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
 from recbole_painvrl.data.splits.save import save_split
 from recbole_painvrl.distributed import Lost, ranks
@@ -27,7 +27,7 @@ from recbole_painvrl.logs import silence, start_logging, stop_logging
 from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.randomness import generators_kept, repeat_on
 from recbole_painvrl.report.onlooker import Onlooker
-from recbole_painvrl.report.records import PER_USER, RunFolder
+from recbole_painvrl.report.records import DATA, PER_USER, RunFolder
 from recbole_painvrl.report.summary import gaps, iid_ood_table
 from recbole_painvrl.signals import Ending
 from recbole_painvrl.surroundings import peak_rss_mb, versions
@@ -118,7 +118,7 @@ def execute(config: Config, saved: bool = True, verbose: bool = True, continued:
     if not processes.main:
         goes_on = processes.from_main(False)
         return _run(config, Onlooker(run.path), saved, False) if goes_on else run.read_json("result.json")
-    contents.check_same_data(run.path, data_files(config))
+    check_same_data(run.path, data_files(config))
     if run.finished:
         processes.from_main(False)
         return _found(run)
@@ -190,7 +190,7 @@ def train(
     trainer.further_valid = further_validation_loaders(config, data.dataset, data.train, data.valid)
     groupings = Groupings(data.dataset, data.train._dataset, config["eval_groups"])
     if not run.started:  # what began on other data is not to be certified by what is there now
-        run.write_json(contents.FILE, contents.data_contents(data_files(config)))
+        run.write_json(DATA, data_contents(data_files(config)))
     run.write_text(run.config_file, text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])

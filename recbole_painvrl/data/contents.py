@@ -15,8 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.records import DATA
 
-FILE = "data.json"
 BLOCK, BLOCKS = 1 << 16, 256  # bytes of a block, and how many of them are looked at in a large file
 
 
@@ -35,7 +35,7 @@ def check_same_data(folder: str | Path, files: Mapping[str, Path]) -> None:
     Raises:
         UserError: A file has other contents, is new or is gone, or ``data.json`` is damaged.
     """
-    file = Path(folder) / FILE
+    file = Path(folder) / DATA
     if not os.path.isfile(file):  # also where the folder cannot be looked into, which only that run has to be told
         return
     try:

@@ -11,7 +11,7 @@ from recbole_painvrl.report.cells import COMPARISON, Failure, find
 from recbole_painvrl.report.content import Report
 from recbole_painvrl.report.latex import tabular
 from recbole_painvrl.report.leaderboard import HEADER
-from recbole_painvrl.report.notes import double_notes, epoch_notes, seed_notes, signal_notes
+from recbole_painvrl.report.notes import data_notes, double_notes, epoch_notes, seed_notes, signal_notes
 from recbole_painvrl.report.page import page, table
 from recbole_painvrl.report.pairs import HEADER as TESTS_HEADER
 from recbole_painvrl.report.pictures.risks import read_front
@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     report = Report(sheet, selected, metrics, ours, found.failures)
     report.notes += [f"{path}: left out, it is not finished" for path in found.waiting]
     report.notes += [f"{path}: left out, it cannot be looked into ({why})" for path, why in found.closed.items()]
-    report.notes += double_notes(selected) + signal_notes(selected) + seed_notes(selected)
-    report.notes += epoch_notes(selected, report.rule)
+    report.notes += double_notes(selected) + data_notes(selected) + signal_notes(selected)
+    report.notes += seed_notes(selected) + epoch_notes(selected, report.rule)
     with house_style():
         report.draw(front)
     _write(report)

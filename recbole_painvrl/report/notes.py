@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from recbole_painvrl.report.runs import Run
 from recbole_painvrl.report.selection import Rule, Selected, best_epoch, kept_validation
@@ -37,6 +38,21 @@ def seed_notes(selected: Sequence[Selected]) -> list[str]:
         f"{title}: its configurations were run with different seeds, so that the best may be a lucky one"
         for title, found in seeds.items()
         if len(found) > 1
+    ]
+
+
+def data_notes(selected: Sequence[Selected]) -> list[str]:
+    """Says which data files were not the same in all runs of a data set that read them."""
+    found: dict[tuple[str, str], dict[Any, Run]] = {}
+    for one in selected:
+        for run in one.configuration.runs:
+            for file, digest in run.data.items():
+                found.setdefault((one.configuration.dataset, file), {}).setdefault(digest, run)
+    return [
+        f"{dataset}: {file} was not the same in all runs, as in "
+        f"{' and '.join(str(run.path) for run in runs.values())}: their results are of other data"
+        for (dataset, file), runs in found.items()
+        if len(runs) > 1
     ]
 
 

@@ -23,6 +23,7 @@ from recbole_painvrl.files import append, atomic_file, unfinished_files
 from recbole_painvrl.recorded import read_events, read_object, read_settings
 from recbole_painvrl.report.lock import Lock
 
+DATA = "data.json"  # a digest of each data file
 PER_USER = "per_user.npz"  # each test user's value of each metric
 PER_USER_RHO = "per_user_rho.npz"  # the same, in the same order, at further rho that a report may choose
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.report.records import DATA, RunFolder
 
 # Keys that say where, how and with which seed to run, but not what.
 _PLACES = """
@@ -55,6 +55,11 @@ class Run:
     @cached_property
     def _records(self) -> list[dict[str, Any]]:
         return self._folder.records()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """A digest of each data file by its name; empty where none was recorded."""
+        return self._folder.read_json(DATA) if (self.path / DATA).exists() else {}
 
     def records(self, *events: str) -> list[dict[str, Any]]:
         """Returns the recorded events of these names in order, all without a name."""

@@ -13,6 +13,7 @@ from recbole_painvrl.config import data_files
 from recbole_painvrl.data import contents
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure, resume, run_recbole_painvrl
+from recbole_painvrl.report.records import DATA
 from tests.inputs import Board, write_checkerboard
 
 QUICK = {"epochs": 1, "train_batch_size": 64, "embedding_size": 8}
@@ -41,7 +42,7 @@ def test_a_finished_run_is_not_taken_for_one_of_other_features(board: Board) -> 
     keys = board.config(**QUICK)
     run_recbole_painvrl("ERM", "board", config_dict=keys)
     (folder,) = Path("runs/board/ERM").iterdir()
-    stored = json.loads((folder / contents.FILE).read_text(encoding="utf-8"))
+    stored = json.loads((folder / DATA).read_text(encoding="utf-8"))
     assert {"board.train.inter", "board.item", "board.spurious.npy", "board.spurious.ids"} <= set(stored)
     another_encoder(board)
     with pytest.raises(UserError, match=r"was made of other data: board\.spurious\.npy changed since; choose another"):
@@ -61,14 +62,14 @@ def test_nor_is_an_interrupted_one_gone_on_with(board: Board) -> None:
 def test_runs_of_earlier_versions_are_still_found(board: Board, capsys: pytest.CaptureFixture) -> None:
     run_recbole_painvrl("ERM", "board", config_dict=board.config(**QUICK))
     (folder,) = Path("runs/board/ERM").iterdir()
-    (folder / contents.FILE).unlink()
+    (folder / DATA).unlink()
     run_recbole_painvrl("ERM", "board", config_dict=board.config(**QUICK))
     assert "already done" in capsys.readouterr().out
 
 
 def test_a_damaged_digest_is_told_in_one_line(board: Board) -> None:
     run_recbole_painvrl("ERM", "board", config_dict=board.config(**QUICK))
-    (file,) = Path("runs/board/ERM").glob(f"*/{contents.FILE}")
+    (file,) = Path("runs/board/ERM").glob(f"*/{DATA}")
     for damage in ("", "[1]", "3"):
         file.write_text(damage, encoding="utf-8")
         with pytest.raises(UserError, match=r"data\.json: cannot be read .*delete .* to run again"):
