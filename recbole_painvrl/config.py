@@ -31,6 +31,7 @@ from recbole_painvrl.config_keys import (
     properties_folder,
     read_layer,
     read_yaml,
+    tuned_file,
 )
 from recbole_painvrl.errors import UserError, nearest, unreadable
 from recbole_painvrl.utils import get_model
@@ -53,7 +54,7 @@ _NOT_OF_DATA = frozenset(["data_path", "output_dir", "checkpoint_dir", "log_wand
 _DERIVED_KEYS = PROCESS_KEYS.union(_DERIVED.split())
 _PLACE_KEYS = frozenset(_PLACES.split())
 # Keys younger than the records in results/records, at the value that changes nothing.
-_NEUTRAL = {"new_item_length": 1.0}
+_NEUTRAL = {"new_item_length": 1.0, "tuned_defaults": True}
 KNOWLEDGE_GRAPH = (".kg", ".link")  # suffixes; RecBole's wheel has such files beside its ml-100k
 
 
@@ -61,8 +62,9 @@ class Config(recbole.config.Config):
     """A RecBole configuration of a model of this package or of RecBole.
 
     Precedence: command line > dict > files (a later file wins) > defaults. The defaults are, a later one wins:
-    RecBole's ``overall.yaml``, ours, RecBole's model file, ours, RecBole's data set file, ours, and ``<dataset>.yaml``
-    in the data folder. RecBole's choices for a model type or data set win over our ``overall.yaml``.
+    RecBole's ``overall.yaml``, ours, RecBole's model file, ours, RecBole's data set file, ours, what a search on the
+    data set chose for the model (unless ``tuned_defaults`` is False), and ``<dataset>.yaml`` in the data folder.
+    RecBole's choices for a model type or data set win over our ``overall.yaml``.
 
     Args:
         model: A model's name or class; None takes the key ``model``.
@@ -151,7 +153,8 @@ class Config(recbole.config.Config):
         defaults.update({key: value for key, value in overall.items() if defaults.get(key) == stock.get(key)})
         defaults.update(read_layer(folder / "model" / f"{model}.yaml"))
         defaults.update(read_layer(folder / "dataset" / f"{dataset}.yaml"))
-        defaults.update(read_layer(folder / "tuned" / dataset / f"{model}.yaml"))
+        if self._tuned_defaults(defaults):
+            defaults.update(read_layer(tuned_file(model, dataset)))
         beside_data = Path(self._data_parent(defaults)) / dataset / f"{dataset}.yaml"
         try:
             there = beside_data.is_file()
@@ -164,6 +167,11 @@ class Config(recbole.config.Config):
             self._note(content, f"from {beside_data}")
             self._origins = {**self._origins, **given}
             defaults.update(content)
+
+    def _tuned_defaults(self, defaults: Mapping[str, Any]) -> bool:
+        key = "tuned_defaults"
+        value = self.external_config_dict.get(key, defaults[key])
+        return bool(parse_text(value, key, defaults[key], self._origins[key]) if isinstance(value, str) else value)
 
     def _data_parent(self, defaults: Mapping[str, Any]) -> str:
         return str(self.external_config_dict.get("data_path") or defaults["data_path"])

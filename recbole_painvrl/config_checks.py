@@ -98,6 +98,7 @@ RULES: dict[str, tuple[str, Check]] = {
     "checkpoint_dir": _TEXT,
     **dict.fromkeys(("use_gpu", "show_progress", "reproducibility", "save_dataset", "save_dataloaders"), _BOOL),
     **dict.fromkeys(("log_wandb", "shuffle", "repeatable", "enable_amp", "enable_scaler", "require_pow"), _BOOL),
+    "tuned_defaults": _BOOL,
 }
 
 

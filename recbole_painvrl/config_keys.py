@@ -111,6 +111,11 @@ def properties_folder() -> Path:
     raise UserError(f"overall.yaml is in neither {candidates[0]} nor {candidates[1]}; install the package again")
 
 
+def tuned_file(model: str, dataset: str) -> Path:
+    """Returns where the values lie that a search on a data set chose for a model; most have none."""
+    return properties_folder() / "tuned" / dataset / f"{model}.yaml"
+
+
 def properties_files(kind: str) -> list[Path]:
     """Returns the properties files of a ``kind``, ``model`` or ``dataset``: ours, then RecBole's."""
     return [path for root in (properties_folder(), RECBOLE_PROPERTIES) for path in sorted((root / kind).glob("*.yaml"))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -14,7 +14,8 @@ from recbole_painvrl.comparison.plan import Command, Task
 from recbole_painvrl.comparison.record import ADVICE, FILE, Record
 from recbole_painvrl.comparison.schedule import Runner
 from recbole_painvrl.comparison.stop import Stop, Stopped
-from recbole_painvrl.config_keys import properties_folder, read_yaml
+from recbole_painvrl.config import Config
+from recbole_painvrl.config_keys import properties_folder, read_yaml, tuned_file
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.shapes import NUMBER, check_shape
@@ -25,6 +26,7 @@ from recbole_painvrl.tuning.schedule import TrialSchedule, shown
 from recbole_painvrl.tuning.search import opened, recall
 from recbole_painvrl.tuning.trial import TrialFolder
 
+UNTUNED = "tuned_defaults"
 _ROW = {
     "model": str,
     "dataset": str,
@@ -63,8 +65,9 @@ class Tuned:
 def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
     """Returns for every model and data set of a command the best of the first ``command.tune`` trials.
 
-    A search of more trials that was made before gives no model an advantage. Trials have the first seed. A key that the
-    command line or a configuration file names is not searched.
+    A search of more trials that was made before gives no model an advantage, nor does what a search on the data set
+    chose for it (``tuned_defaults``). Trials have the first seed. A key that the command line or a configuration file
+    names is not searched.
 
     Args:
         command: The command.
@@ -124,12 +127,18 @@ def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
         dataset,
         command.seeds[0],
         command.config_files,
-        command.keys,
+        {**command.keys, **_untuned(config, given)},
         file.name,
         "\n".join(lines),
         trials=command.tune,
     )
     return plan(search)
+
+
+def _untuned(config: Config, given: Collection[str]) -> dict[str, str]:
+    """Returns the key that leaves out what an earlier search chose; nothing where there is nothing to leave out."""
+    there = tuned_file(config["model"], config["dataset"]).is_file()
+    return {UNTUNED: "False"} if there and UNTUNED not in given else {}
 
 
 def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Overall) -> Tuned:
@@ -144,7 +153,8 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Ov
         raise UserError(f"--tune: all trials of {model} on {dataset} failed, the first one by: {reason}")
     print(f"tuned {model} on {dataset}: {shown(best.score)} by {best.parameters}", file=sys.stderr)
     path = str(planned.record.path)
-    return Tuned(model, dataset, len(trials), path, best.number, best.score, best.parameters)
+    left_out = {UNTUNED: False} if UNTUNED in planned.search.keys else {}
+    return Tuned(model, dataset, len(trials), path, best.number, best.score, {**best.parameters, **left_out})
 
 
 def _make_trials(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Overall) -> None:
