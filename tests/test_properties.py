@@ -25,6 +25,7 @@ from recbole_painvrl.utils import model_names
 ROOT = Path(__file__).resolve().parent.parent
 PROPERTIES = ROOT / "properties"
 MODELS = ("PaInvRL", "ERM", "UltraGCN")
+MULTIMODAL = sorted(path.stem for path in (PROPERTIES / "model").glob("*.yaml"))
 YAML = {model: read_yaml(PROPERTIES / "model" / f"{model}.yaml") for model in MODELS}
 KEYS = sorted({key for content in YAML.values() for key in content})
 DEFAULTS = {**YAML["UltraGCN"], **YAML["PaInvRL"]}
@@ -72,6 +73,18 @@ def test_every_key_is_in_readme_with_its_default(key: str) -> None:
     stated = yaml.safe_load(TABLE[key]["default"].strip("`"))
     assert stated == DEFAULTS[key]
     assert TABLE[key]["meaning"]
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "other"])
+def test_no_model_trains_for_longer_by_its_defaults(dataset: str, tmp_path: Path) -> None:
+    (tmp_path / dataset).mkdir()
+    keys = {"data_path": str(tmp_path), "tuned_defaults": False}
+    configs = [
+        Config(model, dataset, config_dict=keys) for model in [*MULTIMODAL, "BPR", "LightGCN", "ItemKNN", "MultiVAE"]
+    ]
+    assert {(one["epochs"], one["eval_step"], one["stopping_step"], one["valid_metric"]) for one in configs} == {
+        (300, 1, 20, "NDCG@20")
+    }
 
 
 def test_readme_lists_no_key_that_is_gone() -> None:

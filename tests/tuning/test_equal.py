@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from recbole_painvrl import cli
+from recbole_painvrl import config as configuration
 from recbole_painvrl.comparison.record import read
 from recbole_painvrl.config_keys import general_keys, properties_folder, read_yaml
 from recbole_painvrl.quick_start import configure
@@ -97,6 +98,30 @@ def test_a_model_that_was_tuned_with_more_trials_has_no_more_than_the_others(fla
     (both,) = [one for one in map(read, Path("runs/comparisons").iterdir()) if len(one.cells) == 2]
     assert [(row["model"], row["trials"], row["number"]) for row in both.tuned] == [("ERM", 1, 0), ("MF", 1, 0)]
     assert len(record.read(tuned["search"]).trials) == 2
+
+
+@pytest.mark.usefixtures("two_trials")
+def test_what_an_earlier_search_chose_is_no_head_start(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "tuned.yaml"
+    file.write_text("init_std: 0.5\nlearning_rate: 0.5\n")
+    for module in (configuration, equal):
+        monkeypatch.setattr(module, "tuned_file", lambda model, dataset: file if model == "ERM" else Path("none"))
+    words = ["-m", "ERM,MF", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1"]
+    assert cli.main([*words, "--tune=2"]) == 0
+    comparison = the_comparison()
+    settings = [read_yaml(comparison.run_folder(cell) / "config.yaml") for cell in comparison.cells]
+    assert [(one["init_std"], one["tuned_defaults"]) for one in settings] == [(0.03, False), (0.03, True)]
+    assert [row["parameters"] for row in comparison.tuned] == [
+        {"learning_rate": 0.05, "tuned_defaults": False},
+        {"learning_rate": 0.05},
+    ]
+    trial = Path(comparison.tuned[0]["search"], "trials", "0", "trial.yaml")
+    assert read_yaml(trial)["init_std"] == 0.03
+    assert configure("ERM", "board", command_line={"data_path": "data"})["init_std"] == 0.5
+    asked = configure("ERM", "board", command_line={"data_path": "data", "tuned_defaults": "False"})
+    assert (asked["init_std"], asked["learning_rate"]) == (0.03, 0.01)
 
 
 @pytest.mark.usefixtures("two_trials")
