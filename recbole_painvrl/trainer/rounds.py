@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from logging import getLogger
 from typing import Any
 
@@ -37,6 +38,9 @@ from recbole_painvrl.randomness import generator
 from recbole_painvrl.trainer.controls import permuted_labels, permuted_mask
 from recbole_painvrl.trainer.stage_settings import CHOICES, environment_settings, mask_settings
 from recbole_painvrl.trainer.units import assignment_units, column, known_environments
+
+# The tables of a mask step differ a little in size from step to step: the holes between them would add up.
+TIDY = 10
 
 
 class Rounds:
@@ -206,7 +210,8 @@ class Rounds:
         frozen = self._turned(number, dataset) if self.model.content.turnable else self.model.frozen()
         pairs, source = interactions(dataset, self.model.device), generator(self.seed, f"mask {number}")
         loss, settings, groups = self.loss(dataset), self.mask_settings, self._gate_groups()
-        return generate_mask(frozen, pairs, self.model.environment, loss, source, settings, step, groups=groups)
+        tidy = _tidying(step)
+        return generate_mask(frozen, pairs, self.model.environment, loss, source, settings, tidy, groups=groups)
 
     def _gate_groups(self) -> Tensor | None:
         """Returns the group of each column that ``mask_groups`` makes of the items' own features; None: no groups."""
@@ -239,6 +244,18 @@ class Rounds:
         if self.config["control"] != "mask":
             return mask
         return permuted_mask(mask, self.model.content.ranges(), generator(self.seed, "permuted mask"))
+
+
+def _tidying(step: Callable[[dict[str, float]], object]) -> Callable[[dict[str, float]], object]:
+    """Returns the callback with freed memory handed back every :data:`TIDY` steps."""
+    passed = count(1)
+
+    def tidy(row: dict[str, float]) -> None:
+        step(row)
+        if not next(passed) % TIDY:
+            return_freed_memory()
+
+    return tidy
 
 
 def _warn(number: int, seen: Mapping[str, Any]) -> None:

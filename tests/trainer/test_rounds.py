@@ -194,6 +194,16 @@ def test_a_repeated_pair_counts_once_in_the_weights_of_ultragcn(folder: Path) ->
         assert torch.allclose(loss.user_factor[1:], own.user[1:]) and torch.allclose(loss.item_factor, own.item)
 
 
+def test_freed_memory_goes_back_while_the_mask_learns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, dataset = rounds_on(folder, env_field="environment", mask_steps=2 * rounds.TIDY + 1)
+    times: list[int] = []
+    monkeypatch.setattr(rounds, "return_freed_memory", lambda: times.append(1))
+    found.identify(0, dataset, show_progress=False)
+    before = len(times)
+    found.generate_mask(0, dataset, show_progress=False)
+    assert len(times) - before == 2
+
+
 def test_a_threshold_makes_the_mask_hard(folder: Path) -> None:
     """The same search ends at the same place; the threshold then decides each dimension for good."""
     masks = {}
