@@ -55,8 +55,11 @@ def command_line(comparison: Record) -> str:
     return shlex.join(["python", "run_recbole_painvrl.py", *words])
 
 
-def tuning_table(comparisons: list[Record], dataset: str) -> str:
-    """Returns budget, validation score and choice of every model on a data set."""
+def tuning_table(comparisons: list[Record], board: Leaderboard) -> str:
+    """Returns budget, validation score and choice of every model of a leaderboard."""
+    runs = {choice.run.path.resolve(): choice.run for line in board.lines for choice in line.choices}
+    comparisons = [one for one in comparisons if not runs.keys().isdisjoint(map(Path.resolve, cell_folders(one)))]
+    dataset = next(iter(runs.values())).result["dataset"]  # without a protocol
     rows = [
         [one["model"], str(one["trials"]), f"{one['score']:.4f}", values(one["parameters"])]
         for comparison in comparisons
@@ -107,8 +110,12 @@ def read(folders: list[Path], metrics: list[str]) -> tuple[list[Record], Report]
 
 def tuned_runs(comparisons: list[Record]) -> set[Path]:
     """Returns the folders of runs whose keys a search chose."""
-    searched = [one for one in comparisons if one["tuned"]]
-    return {Path(cell["folder"]).resolve() for one in searched for cell in one["cells"]}
+    return {folder.resolve() for one in comparisons if one["tuned"] for folder in cell_folders(one)}
+
+
+def cell_folders(comparison: Record) -> list[Path]:
+    """Returns the folders of a comparison's runs."""
+    return [Path(cell["folder"]) for cell in comparison["cells"]]
 
 
 def head(comparisons: list[Record]) -> list[str]:
@@ -131,7 +138,7 @@ def page(comparisons: list[Record], report: Report, first: bool) -> str:
             offers = without_keys(prices_table(report.prices[dataset][0], boards[0].metric), boards[0])
             lines += [f"## {dataset}: the price list", "", PRICES_NOTE, "", offers, ""] if offers else []
         elif tuned:
-            lines += [f"## {dataset}: what tuning chose", "", tuning_table(comparisons, dataset), ""]
+            lines += [f"## {dataset}: what tuning chose", "", tuning_table(comparisons, boards[0]), ""]
     return "\n".join(lines).strip() + "\n"
 
 

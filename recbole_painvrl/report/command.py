@@ -11,14 +11,14 @@ from recbole_painvrl.report.cells import COMPARISON, Failure, find
 from recbole_painvrl.report.content import Report
 from recbole_painvrl.report.latex import tabular
 from recbole_painvrl.report.leaderboard import HEADER
-from recbole_painvrl.report.notes import data_notes, double_notes, epoch_notes, seed_notes, signal_notes
+from recbole_painvrl.report.notes import data_notes, double_notes, epoch_notes, protocol_notes, seed_notes, signal_notes
 from recbole_painvrl.report.page import page, table
 from recbole_painvrl.report.pairs import HEADER as TESTS_HEADER
 from recbole_painvrl.report.pictures.risks import read_front
 from recbole_painvrl.report.prices import HEADER as PRICES_HEADER
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, Selected, select
-from recbole_painvrl.report.sheet import Sheet
+from recbole_painvrl.report.sheet import Sheet, in_file_name
 from recbole_painvrl.report.style import check_matplotlib, house_style
 from recbole_painvrl.report.table import csv_rows, further_sets
 from recbole_painvrl.report.web import web_page
@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     report = Report(sheet, selected, metrics, ours, found.failures)
     report.notes += [f"{path}: left out, it is not finished" for path in found.waiting]
     report.notes += [f"{path}: left out, it cannot be looked into ({why})" for path, why in found.closed.items()]
-    report.notes += double_notes(selected) + data_notes(selected) + signal_notes(selected)
-    report.notes += seed_notes(selected) + epoch_notes(selected, report.rule)
+    report.notes += protocol_notes(selected) + double_notes(selected) + data_notes(selected)
+    report.notes += signal_notes(selected) + seed_notes(selected) + epoch_notes(selected, report.rule)
     with house_style():
         report.draw(front)
     _write(report)
@@ -105,7 +105,8 @@ def _write(report: Report) -> None:
     rows = [one.row(board.dataset, board.metric) for board, found in offers for one in found]
     sheet.table("prices", PRICES_HEADER, rows)
     for board in boards:
-        sheet.text(f"{sheet.free_name(f'{board.dataset}_{board.metric}')}.tex", tabular(board, report.rule))
+        stem = sheet.free_name(f"{in_file_name(board.dataset)}_{board.metric}")
+        sheet.text(f"{stem}.tex", tabular(board, report.rule))
     sheet.text("report.md", page(report))
     sheet.text("index.html", web_page(report))
     _tell(report)

@@ -14,7 +14,7 @@ from recbole_painvrl.report.pictures.groups import group_heat, grouped_sets
 from recbole_painvrl.report.pictures.ranks import critical_difference
 from recbole_painvrl.report.prices import Price, prices
 from recbole_painvrl.report.selection import Rule, Selected
-from recbole_painvrl.report.sheet import Absent, Drawing, Sheet
+from recbole_painvrl.report.sheet import Absent, Drawing, Sheet, in_file_name
 
 Task = tuple[str, str, Callable[[], Drawing]]  # name of the picture, what it is of, how to draw it
 ALL = "all data sets"
@@ -86,7 +86,7 @@ class Report:
 
     @property
     def lost(self) -> list[Failure]:
-        """Failures on data sets of which nothing is finished, and so that no leaderboard shows."""
+        """Failures that no leaderboard shows: nothing of the data set is finished, or it has several leaderboards."""
         return [one for one in self.failures if one.dataset not in self.boards]
 
     def _boards(self, dataset: str, chosen: Sequence[Selected]) -> Iterator[Leaderboard]:
@@ -101,7 +101,7 @@ class Report:
         """Draws every picture that the records allow, and notes those that they do not."""
         missing: dict[tuple[str, str], list[str]] = {}
         for dataset, name, subject, task in self._all_tasks(front):
-            stem = "_".join(part for part in (dataset.replace(" ", "_"), subject, name) if part)
+            stem = "_".join(part for part in (in_file_name(dataset), subject, name) if part)
             try:
                 self.pictures.setdefault(dataset, []).append(self._written(stem, task()))
             except Absent as reason:

@@ -41,8 +41,22 @@ def seed_notes(selected: Sequence[Selected]) -> list[str]:
     ]
 
 
+def protocol_notes(selected: Sequence[Selected]) -> list[str]:
+    """Says which data sets have several leaderboards, as their runs cannot all be compared."""
+    found: dict[str, dict[str, None]] = {}
+    for one in selected:
+        dataset = one.configuration.runs[0].result["dataset"]
+        found.setdefault(dataset, {}).setdefault(one.configuration.dataset)
+    return [
+        f"{dataset}: its runs cannot all be compared, as other interactions, test sets or candidates decided on their "
+        f"results; there are {len(titles)} leaderboards, and no test between them: {'; '.join(titles)}"
+        for dataset, titles in found.items()
+        if len(titles) > 1
+    ]
+
+
 def data_notes(selected: Sequence[Selected]) -> list[str]:
-    """Says which data files were not the same in all runs of a data set that read them."""
+    """Says which data files were not the same in all runs that are compared, such as features of another encoder."""
     found: dict[tuple[str, str], dict[Any, Run]] = {}
     for one in selected:
         for run in one.configuration.runs:

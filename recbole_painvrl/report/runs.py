@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.protocols import NO_VALUE, titles
 from recbole_painvrl.report.records import DATA, RunFolder
 
 # Keys that say where, how and with which seed to run, but not what.
@@ -20,7 +21,6 @@ _PLACES = """
     show_progress state log_wandb wandb_project loss_decimal_place save_dataset save_dataloaders config_files verbose
 """
 PLACE_KEYS = frozenset(_PLACES.split())
-NO_VALUE = "~"
 LONGEST = 60  # letters of a difference in a name
 NEEDED = {"model": str, "dataset": str, "seed": int, "valid_metric": str, "test_results": dict}
 
@@ -116,7 +116,7 @@ class Configuration:
     """The runs that differ in nothing but their seed.
 
     Attributes:
-        dataset: Name of the data set.
+        dataset: Name of the data set; where its runs cannot all be compared, with the protocol of these.
         model: Name of the model.
         differs: How it differs from the others of this model on this data set, such as ``env_level=session``; empty
             for an only one.
@@ -194,17 +194,27 @@ def run_folders(folder: Path, closed: dict[Path, str] | None = None) -> list[Pat
 def configurations(runs: Sequence[Run]) -> list[Configuration]:
     """Returns the runs put together by data set, model and configuration, in the order of these names.
 
-    Of runs that differ in nothing, the seed included, the first is kept: the same run twice is not two seeds.
+    Runs of one data set that cannot be compared are put apart, as if they were of several. Of runs that differ in
+    nothing, the seed included, the first is kept: the same run twice is not two seeds.
     """
     cells: dict[tuple[str, str], dict[tuple[tuple[str, str], ...], list[Run]]] = {}
-    for run in runs:
-        cell = cells.setdefault((run.result["dataset"], run.result["model"]), {})
+    for dataset, run in _titled(runs):
+        cell = cells.setdefault((dataset, run.result["model"]), {})
         cell.setdefault(tuple(run.comparable.items()), []).append(run)
     return [
         Configuration(dataset, model, differs, *_by_seed(same))
         for (dataset, model), cell in sorted(cells.items())
         for differs, same in sorted(_named(list(cell.values())), key=lambda pair: pair[0])
     ]
+
+
+def _titled(runs: Sequence[Run]) -> Iterator[tuple[str, Run]]:
+    """Yields each run with the name under which it and those that it can be compared with are reported."""
+    datasets: dict[str, list[Run]] = {}
+    for run in runs:
+        datasets.setdefault(run.result["dataset"], []).append(run)
+    for dataset, of_one in datasets.items():
+        yield from zip(titles(dataset, [(run.comparable, run.data) for run in of_one]), of_one, strict=True)
 
 
 def _by_seed(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[tuple[Run, Run], ...]]:

@@ -17,6 +17,8 @@ from recbole_painvrl.files import atomic_file
 from recbole_painvrl.report.selection import Rule
 
 LETTERS_AN_INCH = 10.0  # of a title
+MOST_LINES = 4  # of a title on a picture; its caption has all of it
+LONGEST = 80  # letters of a data set's name in a file's
 Cell = str | int | float | None
 
 
@@ -72,7 +74,8 @@ class Sheet:
     def picture(self, name: str, drawing: Drawing) -> str:
         """Writes a picture and its numbers as ``<name>.svg`` and ``<name>.csv``; returns the name without extension."""
         stem = self.free_name(name)
-        title = textwrap.fill(drawing.title, int(LETTERS_AN_INCH * drawing.figure.get_figwidth()))
+        width = int(LETTERS_AN_INCH * drawing.figure.get_figwidth())
+        title = textwrap.fill(drawing.title, width, max_lines=MOST_LINES, placeholder=" ...")
         drawing.figure.suptitle(self.titled(title), fontsize=10.5, fontweight="bold")
         self._save(drawing.figure, stem, "svg", {"Date": None, "Creator": None})
         if self.png:
@@ -114,3 +117,8 @@ def _cell(value: Cell) -> str:
     if value is None:
         return ""
     return format(value, ".8g") if isinstance(value, float) else str(value)
+
+
+def in_file_name(dataset: str) -> str:
+    """Returns a data set's name, which may say much of its protocol, as the beginning of a file's name."""
+    return dataset[:LONGEST].rstrip().replace(" ", "_")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.report.notes import data_notes, double_notes
+from recbole_painvrl.report.notes import double_notes
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.runs import Configuration, Run, configurations, find_runs
 from recbole_painvrl.report.selection import (
@@ -147,17 +147,6 @@ def test_other_metrics_cannot_compete(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match=r"ndcg@10 and recall@10"):
         select(configurations(runs), RULES["iid_validation"])
-
-
-def test_runs_on_other_contents_of_the_same_data_are_named(tmp_path: Path) -> None:
-    runs = [Run(make_run(tmp_path, model, seed)) for model, seed in (("BPR", 1), ("BPR", 2), ("VBPR", 1), ("MF", 1))]
-    for run, digests in zip(
-        runs, ({"made.inter": "a"}, {"made.inter": "b"}, {"made.inter": "a", "v.npy": "c"}), strict=False
-    ):
-        RunFolder(run.path).write_json("data.json", digests)  # the last run has none, as those of older versions
-    assert data_notes(select(configurations(runs[::2]), RULES["iid_validation"])) == []
-    (note,) = data_notes(select(configurations(runs), RULES["iid_validation"]))
-    assert note.startswith(f"made: made.inter was not the same in all runs, as in {runs[0].path} and {runs[1].path}: ")
 
 
 def test_the_oracle_is_labelled() -> None:
