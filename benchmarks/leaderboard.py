@@ -64,7 +64,7 @@ def tuning_table(comparisons: list[Record], board: Leaderboard) -> str:
         [one["model"], str(one["trials"]), f"{one['score']:.4f}", values(one["parameters"])]
         for comparison in comparisons
         for one in comparison["tuned"]
-        if one["dataset"] == dataset
+        if one["dataset"] == dataset and one["score"] is not None
     ]
     return (
         markdown_table(["model", "trials", "validation", "best trial (space in properties/search)"], rows)

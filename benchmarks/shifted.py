@@ -55,6 +55,7 @@ def chosen_keys(comparison: Path) -> dict[str, Keys]:
     return {
         one["model"]: {"dataset": one["dataset"], **command["keys"], **one["parameters"], "model": one["model"]}
         for one in record.tuned
+        if one["score"] is not None
     }
 
 

@@ -50,13 +50,16 @@ def compare(command: Command, parallel: str | None = None, address: str | None =
 
 
 def _plan(command: Command, tuned: Cells) -> tuple[Record, list[Task]]:
-    record, tasks = plan(command, {cell: found.parameters for cell, found in tuned.items()})
+    parameters = {cell: found.parameters for cell, found in tuned.items()}
+    untuned = {cell: (found.search, found.error) for cell, found in tuned.items() if found.error}
+    record, tasks = plan(command, parameters, untuned)
     record.tuned = rows(tuned)
     return record, tasks
 
 
 def _run(record: Record, tasks: list[Task], asked: int | str | None, address: str | None) -> Record:
-    _work_off(record, tasks, _runner(asked, address, tasks))
+    if tasks:  # none where tuning has failed for all
+        _work_off(record, tasks, _runner(asked, address, tasks))
     results = _results(tasks)
     record.write()
     _print_table(record, tasks, results)
@@ -68,7 +71,8 @@ def resume_comparison(
 ) -> Record:
     """Continues the comparison in ``folder``; arguments and return value as :func:`compare`.
 
-    What tuning found is not looked for again: the comparison has its parameters.
+    What tuning found is not looked for again: the comparison has its parameters. Where it found nothing the runs have
+    failed, which only the command itself tries again.
 
     Args:
         folder: The comparison's folder.
@@ -144,14 +148,16 @@ def _results(tasks: Sequence[Task]) -> list[dict[str, Any]]:
 def _print_table(record: Record, tasks: Sequence[Task], results: Sequence[Mapping[str, Any]]) -> None:
     if results:
         print(summary_table(results))
-    failed = [task for task in tasks if task.cell.state != "done"]
-    for task in failed:
-        print(f"{_place(task.cell)}  {task.cell.state}: {task.cell.error or 'it was told to end'}")
+    failed = [cell for cell in record.cells if cell.state != "done"]
+    for cell in failed:
+        print(f"{_place(cell)}  {cell.state}: {cell.error or 'it was told to end'}")
     if failed:
-        print(f"{len(failed)} of {len(tasks)} runs failed:", file=sys.stderr)
-        for task in failed:
-            log = f" (see {task.folder / LOG})" if os.path.isfile(task.folder / LOG) else ""
-            print(f"  {task.cell.name}: {task.cell.error or task.cell.state}{log}", file=sys.stderr)
+        folders = {task.cell.folder: task.folder for task in tasks}
+        print(f"{len(failed)} of {len(record.cells)} runs failed:", file=sys.stderr)
+        for cell in failed:
+            log = folders.get(cell.folder, record.path) / LOG
+            seen = f" (see {log})" if os.path.isfile(log) else ""
+            print(f"  {cell.name}: {cell.error or cell.state}{seen}", file=sys.stderr)
     print(f"comparison: {record.path}", file=sys.stderr)
 
 

@@ -28,6 +28,7 @@ _RECORDED = {
     "tune": int | None,
 }
 Parameters = Mapping[tuple[str | None, str | None], Mapping[str, Any]]
+Untuned = Mapping[tuple[str | None, str | None], tuple[str, str]]  # the search's folder, and why it found nothing
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,21 @@ class Task:
     tested: bool = True
 
 
-def plan(command: Command, parameters: Parameters | None = None) -> tuple[Record, list[Task]]:
+def plan(
+    command: Command, parameters: Parameters | None = None, untuned: Untuned | None = None
+) -> tuple[Record, list[Task]]:
     """Returns the record of the comparison, in which every run is waiting, and the runs themselves.
 
     Args:
         command: The command.
         parameters: What tuning found for a model on a data set, as ``command`` names both.
+        untuned: The same where tuning found nothing: these runs have failed in the record, and are not to be made.
 
     Raises:
         UserError: A model, a data set, a key or a value is at fault; all such mistakes are named.
     """
     configs: dict[Path, Any] = {}
+    errors: dict[Path, str] = {}
     mistakes: list[str] = []
     with _warnings_once():
         for dataset, model, seed in product(command.datasets, command.models, command.seeds):
@@ -111,7 +116,11 @@ def plan(command: Command, parameters: Parameters | None = None) -> tuple[Record
             try:
                 found = (parameters or {}).get((model, dataset))
                 config = configure(model, dataset, command.config_files, found, keys)
-                folder = run_folder(config)
+                if search := (untuned or {}).get((model, dataset)):
+                    folder = _no_run(search[0], config)
+                    errors[folder] = search[1]
+                else:
+                    folder = run_folder(config)
                 check_same_data(folder, data_files(config))
                 configs.setdefault(folder, config)
             except UserError as error:
@@ -122,7 +131,16 @@ def plan(command: Command, parameters: Parameters | None = None) -> tuple[Record
     tasks = [
         Task(_cell(path, folder, config), folder, config.plain(), os.getcwd()) for folder, config in configs.items()
     ]
-    return Record(path, asdict(command), [task.cell for task in tasks]), tasks
+    for task in tasks:
+        if task.folder in errors:
+            task.cell.state, task.cell.error = "failed", errors[task.folder]
+    cells = [task.cell for task in tasks]
+    return Record(path, asdict(command), cells), [task for task in tasks if task.folder not in errors]
+
+
+def _no_run(search: str, config: Any) -> Path:
+    """Returns a folder that no run has: the defaults' may hold one of a comparison that was not tuned."""
+    return Path(search, "runs", str(config["seed"]))
 
 
 def _cell(path: Path, folder: Path, config: Any) -> Cell:

@@ -7,6 +7,7 @@ state, so it is whole at any time, also after a kill::
      "command": {"models": [...], "datasets": [...], "seeds": [...], "config_files": [...], "keys": {...},
                  "tune": null},
      "tuned": [],        with "tune": what was found for each model and data set, in the order of data sets, then models
+                         (where all trials failed, "error" says why, and the cells have failed without a run)
      "cells": [{"model": "ERM", "dataset": "tiktok", "seed": 1, "folder": "runs/tiktok/ERM/1-0a1b2c3d",
                 "state": "done", "error": null}, ...]}
 
@@ -70,6 +71,7 @@ class Record:
         command: What was asked for.
         cells: The runs, in the order of the command.
         tuned: What tuning found, one row a model and data set in the order of the command; empty without ``tune``.
+            Where all trials failed, ``error`` says why.
     """
 
     path: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ _ROW = {
     "score": NUMBER,
     "parameters": {"": object},
 }
+_FAILED = {key: _ROW[key] for key in ("model", "dataset", "trials", "search")} | {"error": str}
 Cells = dict[tuple[str | None, str | None], "Tuned"]
 
 
@@ -48,18 +49,20 @@ class Tuned:
         dataset: Name of the data set.
         trials: How many trials there were.
         search: The search's folder.
-        number: The best trial's.
-        score: Its validation score.
+        number: The best trial's; None if all failed.
+        score: Its validation score; None if all failed.
         parameters: Its parameters, which count for all seeds.
+        error: Why there is none, if all trials failed.
     """
 
     model: str
     dataset: str
     trials: int
     search: str
-    number: int
-    score: float
-    parameters: dict[str, Any]
+    number: int | None = None
+    score: float | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
 
 
 def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
@@ -67,14 +70,14 @@ def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
 
     A search of more trials that was made before gives no model an advantage, nor does what a search on the data set
     chose for it (``tuned_defaults``). Trials have the first seed. A key that the command line or a configuration file
-    names is not searched.
+    names is not searched. Where all trials of a model fail the others go on; the same command tries them again.
 
     Args:
         command: The command.
         runner_of: Returns what makes the given trials.
 
     Raises:
-        UserError: A model has no space, or all its trials failed.
+        UserError: A model has no space.
         Stopped: The user stopped it; the same command continues.
     """
     plans = {
@@ -101,9 +104,13 @@ def recorded(command: Command, record: Record) -> Cells:
     if len(record.tuned) != len(cells):
         raise UserError(f"{file}: expected {len(cells)} rows under tuned, found {len(record.tuned)}; {ADVICE}")
     for row in record.tuned:
-        check_shape(f"{file}, tuned", row, _ROW, ADVICE)
-    found = [Tuned(**{key: row[key] for key in _ROW}) for row in record.tuned]
+        check_shape(f"{file}, tuned", row, _shape(row), ADVICE)
+    found = [Tuned(**{key: row[key] for key in _shape(row)}) for row in record.tuned]
     return {(model, dataset): row for (dataset, model), row in zip(cells, found, strict=True)}
+
+
+def _shape(row: Mapping[str, Any]) -> dict[str, Any]:
+    return _ROW if row.get("error") is None else _FAILED
 
 
 def rows(cells: Mapping[tuple[str | None, str | None], Tuned]) -> list[dict[str, Any]]:
@@ -147,12 +154,11 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Ov
     with opened(planned, waits=True):
         _make_trials(planned, runner_of, overall)
     trials = planned.counted.trials
-    best = next(iter(ranked(trials, planned.bigger)), None)
-    if best is None or best.score is None:
-        reason = trials[0].error
-        raise UserError(f"--tune: all trials of {model} on {dataset} failed, the first one by: {reason}")
+    best, path = next(iter(ranked(trials, planned.bigger)), None), str(planned.record.path)
+    if best is None:
+        print(f"{model} on {dataset} is not tuned: all trials failed", file=sys.stderr)
+        return Tuned(model, dataset, len(trials), path, error=f"all trials failed, the first one by: {trials[0].error}")
     print(f"tuned {model} on {dataset}: {shown(best.score)} by {best.parameters}", file=sys.stderr)
-    path = str(planned.record.path)
     left_out = {UNTUNED: False} if UNTUNED in planned.search.keys else {}
     return Tuned(model, dataset, len(trials), path, best.number, best.score, {**best.parameters, **left_out})
 

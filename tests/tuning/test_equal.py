@@ -14,7 +14,9 @@ from recbole_painvrl import cli
 from recbole_painvrl import config as configuration
 from recbole_painvrl.comparison.record import read
 from recbole_painvrl.config_keys import general_keys, properties_folder, read_yaml
+from recbole_painvrl.errors import UserError
 from recbole_painvrl.quick_start import configure
+from recbole_painvrl.report.cells import find
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning import equal, record
 from recbole_painvrl.tuning.grammar import check_keys, read_space
@@ -191,11 +193,51 @@ def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixtur
     assert not Path("runs").exists()
 
 
-def test_a_model_whose_trials_all_fail_is_told(
+def test_a_model_whose_trials_all_fail_leaves_the_others_alone(
     flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "MF.hyper").write_text("learning_rate choice [0, -1]")
+    (tmp_path / "search" / "ERM.hyper").write_text("learning_rate choice [0.05, 0.001]")
     monkeypatch.setattr(equal, "properties_folder", lambda: tmp_path)
-    assert cli.main(["-m", "MF", "-d", "board", *flags(), "--tune=2", "--parallel=1"]) == 2
-    assert "--tune: all trials of MF on board failed, the first one by: learning_rate" in capsys.readouterr().err
+    words = ["-m", "MF,ERM", "-d", "board", "--seeds=1,2", *flags(epochs=1), "--parallel=1"]
+    assert cli.main(words) == 0  # runs of the defaults, which are none of the tuned comparison
+    capsys.readouterr()
+    assert cli.main([*words, "--tune=2"]) == 1
+    said = capsys.readouterr()
+    reason = "failed: all trials failed, the first one by: learning_rate"
+    assert [line for line in said.out.splitlines() if line.startswith(f"board  MF  seed 1  {reason}")]
+    assert "2 of 4 runs failed:\n  board MF 1: all trials failed" in said.err
+    (comparison,) = [one for one in map(read, Path("runs/comparisons").iterdir()) if one.tuned]
+    assert [(cell.model, cell.state) for cell in comparison.cells] == [
+        *[("MF", "failed")] * 2,
+        *[("ERM", "done")] * 2,
+    ]
+    assert [(row["model"], row["score"] is None, row["error"] is None) for row in comparison.tuned] == [
+        ("MF", True, False),
+        ("ERM", False, True),
+    ]
+    found = find([comparison.path])
+    assert ([run.result["model"] for run in found.runs], found.failures[0].seeds) == (["ERM", "ERM"], (1, 2))
+    assert cli.main([f"--resume={comparison.path}"]) == 1
+    assert read(comparison.path) == comparison
+
+
+@pytest.mark.usefixtures("two_trials")
+def test_failed_trials_are_tried_again_by_the_same_command(
+    flags: Flags, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["-m", "MF", "-d", "board", "--seeds=1", *flags(epochs=1), "--parallel=1", "--tune=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("recbole_painvrl.comparison.worker.validate", _full_disk)
+        assert cli.main(words) == 1
+    assert "board MF 1: all trials failed, the first one by: the disk is full" in capsys.readouterr().err
+    (failed,) = map(read, Path("runs/comparisons").iterdir())
+    assert cli.main(words) == 0
+    (tuned,) = [one for one in map(read, Path("runs/comparisons").iterdir()) if one.path != failed.path]
+    assert [cell.state for cell in tuned.cells] == ["done"]
+    assert tuned.tuned[0]["search"] == failed.tuned[0]["search"]
+
+
+def _full_disk(*_: Any) -> None:
+    raise UserError("the disk is full")
