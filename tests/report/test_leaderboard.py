@@ -23,6 +23,7 @@ from recbole_painvrl.report.cells import find
 from recbole_painvrl.report.command import add_arguments, run
 from recbole_painvrl.report.latex import escape
 from recbole_painvrl.report.leaderboard import SMALLER_IS_BETTER, TIED, TOP, UNTESTED, Leaderboard, leaderboard
+from recbole_painvrl.report.pictures.differences import paired_differences
 from recbole_painvrl.report.pictures.ranks import joined, nemenyi
 from recbole_painvrl.report.runs import configurations
 from recbole_painvrl.report.selection import RULES, select
@@ -274,6 +275,25 @@ def test_differences_have_their_intervals(written: Path) -> None:
     assert {row["reference"] for row in rows.values()} == {"Close"}  # the best baseline
     assert float(rows["PaInvRL"]["ci95_low"]) < 0.0005 < float(rows["PaInvRL"]["ci95_high"])
     assert float(rows[EVIL]["p_t_holm"]) < 0.05
+
+
+def test_each_test_set_has_its_own_best_baseline(tmp_path: Path) -> None:
+    for model, iid, ood in (("PaInvRL", 0.5, 0.4), ("Near", 0.45, 0.1), ("Far", 0.3, 0.35)):
+        for seed in (1, 2, 3):
+            tests = {"test": of(iid + seed / 100), "test_ood": of(ood + seed**2 / 100)}
+            make_run(tmp_path, model, seed, rounds=0, result={"test_results": tests, "groups": {}})
+    drawing = paired_differences(board_of(tmp_path))
+    found = [(row[2], row[0], row[1]) for row in drawing.rows]
+    assert found == [
+        ("test", "Far", "Near"),
+        ("test", "PaInvRL", "Near"),
+        ("test_ood", "Near", "Far"),
+        ("test_ood", "PaInvRL", "Far"),
+    ]
+    assert [axes.get_title() for axes in drawing.figure.axes] == ["test\nless Near", "test_ood\nless Far"]
+    assert [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()] == [
+        f"{name} (seeds)" for name in ("PaInvRL", "Near", "Far")
+    ]
 
 
 def test_a_comparison_without_any_result_is_one_line(tmp_path: Path) -> None:

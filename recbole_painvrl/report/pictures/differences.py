@@ -1,13 +1,12 @@
-"""Paired differences of every model against one reference, with confidence intervals, one panel a test set."""
+"""Paired differences of every model against the best baseline, with confidence intervals, one panel a test set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_painvrl.report.leaderboard import Leaderboard
 from recbole_painvrl.report.pairs import BASELINE, SEEDS, USERS, Comparison
-from recbole_painvrl.report.selection import Selected
 from recbole_painvrl.report.sheet import Absent, Cell, Drawing
 from recbole_painvrl.report.style import BLUE, GRAY, VERMILLION, new_figure, plain_text
 
@@ -17,34 +16,37 @@ HEADER = ("model", "reference", "test_set", "over", "n", "difference", "ci95_low
 
 
 def paired_differences(board: Leaderboard) -> Drawing:
-    """Draws each model's mean difference from the best baseline on ``test``.
+    """Draws each model's mean difference from the best baseline of each test set.
 
     Raises:
         Absent: There are no two models with common users or seeds.
     """
-    reference = _reference(board)
-    shown = _preferred([one for one in board.comparisons if one.reference is reference])
-    sets = list(dict.fromkeys(one.test_set for one in shown))
+    shown = _preferred([one for one in board.comparisons if BASELINE in one.roles])
+    if not shown:
+        raise Absent("no two models have common users or seeds to pair")
+    by_set: dict[str, list[Comparison]] = {}
+    for one in shown:
+        by_set.setdefault(one.test_set, []).append(one)
+    panels = list(by_set.items())[:PANELS]
     over_seeds = {one.model.configuration.model for one in shown if one.over == SEEDS}
-    names = [line.selected.configuration.model for line in board.chosen if line.selected is not reference]
+    compared = {one.model.configuration.model for one in shown}
+    models = [line.selected.configuration.model for line in board.chosen]
+    names = [name for name in models if name in compared or name not in _references(shown)]
     labels = [plain_text(name) + (" (seeds)" if name in over_seeds else "") for name in names]
-    panels = sets[:PANELS]
     width = 1.2 + LETTER * max(map(len, labels)) + 2.7 * len(panels)
-    figure, axes = new_figure(width, 1.5 + 0.3 * len(names), 1, len(panels), sharey=True)
+    figure, axes = new_figure(width, 1.6 + 0.3 * len(names), 1, len(panels), sharey=True)
     axes[0, 0].set_yticks(range(len(names)), labels)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    for panel, name in zip(axes[0], panels, strict=True):
-        _draw(panel, [one for one in shown if one.test_set == name], names, board.bigger)
-        panel.set(title=name, xlabel=f"difference in {board.metric}")
-    title = f"Paired differences from {plain_text(reference.configuration.model)}: {plain_text(board.dataset)}"
-    return Drawing(title, _note(reference, len(sets)), figure, HEADER, [_row(one) for one in shown])
+    for panel, (name, of_set) in zip(axes[0], panels, strict=True):
+        _draw(panel, of_set, names, board.bigger)
+        (reference,) = _references(of_set)
+        panel.set(title=f"{name}\nless {plain_text(reference)}", xlabel=f"difference in {board.metric}")
+    title = f"Paired differences from the best baseline: {plain_text(board.dataset)}"
+    return Drawing(title, _note(by_set), figure, HEADER, [_row(one) for one in shown])
 
 
-def _reference(board: Leaderboard) -> Selected:
-    on_test = [one for one in board.comparisons if one.test_set == "test" and BASELINE in one.roles]
-    if not on_test:
-        raise Absent("no two models have common users or seeds to pair")
-    return on_test[0].reference
+def _references(found: Sequence[Comparison]) -> set[str]:
+    return {one.reference.configuration.model for one in found}
 
 
 def _preferred(found: Sequence[Comparison]) -> list[Comparison]:
@@ -53,12 +55,14 @@ def _preferred(found: Sequence[Comparison]) -> list[Comparison]:
     return [one for one in found if one.over == USERS or (one.test_set, id(one.model)) not in by_users]
 
 
-def _note(reference: Selected, sets: int) -> str:
-    left_out = f" Of {sets} sets the first {PANELS}; the others are in the CSV." if sets > PANELS else ""
+def _note(by_set: Mapping[str, Sequence[Comparison]]) -> str:
+    references = ", ".join(f"{name} of {test_set}" for test_set, found in by_set.items() for name in _references(found))
+    n_sets = len(by_set)
+    left_out = f" Of {n_sets} sets the first {PANELS}; the others are in the CSV." if n_sets > PANELS else ""
     return (
-        f"Each model less {reference.configuration.model}, the best baseline on `test`: mean over users, or over seeds "
-        "where a model's users are not recorded, with 95 % intervals (paired t, not corrected). Filled: significant "
-        f"after Holm's correction over the table; hollow: not. Circles are better, squares worse.{left_out}"
+        f"Each model less the best baseline of that test set ({references}): mean over users, or over seeds where a "
+        "model's users are not recorded, with 95 % intervals (paired t, not corrected). Filled: significant after "
+        f"Holm's correction over the table; hollow: not. Circles are better, squares worse.{left_out}"
     )
 
 
