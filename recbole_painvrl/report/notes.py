@@ -30,7 +30,26 @@ def _last(run: Run, key: str) -> bool | None:
 
 
 def seed_notes(selected: Sequence[Selected]) -> list[str]:
-    """Says where configurations that compete were not run with the same seeds."""
+    """Says where configurations that compete, or models that are compared, were not run with the same seeds."""
+    return [*_seeds_of_configurations(selected), *_seeds_of_models(selected)]
+
+
+def _seeds_of_models(selected: Sequence[Selected]) -> Iterator[str]:
+    models: dict[str, dict[tuple[int, ...], list[str]]] = {}
+    for one in selected:
+        if one.chosen:
+            seeds = tuple(run.seed for run in one.configuration.runs)
+            models.setdefault(one.configuration.dataset, {}).setdefault(seeds, []).append(one.configuration.model)
+    for dataset, found in models.items():
+        if len(found) > 1:
+            groups = "; ".join(f"{', '.join(names)}: {' '.join(map(str, seeds))}" for seeds, names in found.items())
+            yield (
+                f"{dataset}: its models were run with different seeds ({groups}); where the split is random each seed "
+                "has other test sets"
+            )
+
+
+def _seeds_of_configurations(selected: Sequence[Selected]) -> list[str]:
     seeds: dict[str, set[tuple[int, ...]]] = {}
     for one in selected:
         seeds.setdefault(one.configuration.title, set()).add(tuple(run.seed for run in one.configuration.runs))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.report.notes import double_notes
+from recbole_painvrl.report.notes import double_notes, seed_notes
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.runs import Configuration, Run, configurations, find_runs
 from recbole_painvrl.report.selection import (
@@ -147,6 +147,17 @@ def test_other_metrics_cannot_compete(tmp_path: Path) -> None:
     ]
     with pytest.raises(UserError, match=r"ndcg@10 and recall@10"):
         select(configurations(runs), RULES["iid_validation"])
+
+
+def test_models_with_other_seeds_are_named(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path, model, seed) for model, seed in (("ERM", 1), ("ERM", 2), ("MF", 1), ("MF", 2))]
+    runs += [make_run(tmp_path, "BPR", 3), make_run(tmp_path, "BPR", 1, "other")]
+    runs += [make_run(tmp_path, "MF", 3, config={"learning_rate": 9}, valid=0.1)]  # not chosen
+    selected = select(configurations([Run(path) for path in runs]), RULES["iid_validation"])
+    of_configurations, of_models = seed_notes(selected)
+    assert of_configurations.startswith("MF on made: its configurations were run with different seeds")
+    assert of_models.startswith("made: its models were run with different seeds (BPR: 3; ERM, MF: 1 2); ")
+    assert seed_notes([one for one in selected if one.configuration.model == "ERM"]) == []
 
 
 def test_the_oracle_is_labelled() -> None:
