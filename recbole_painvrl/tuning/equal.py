@@ -77,7 +77,7 @@ def tune(command: Command, runner_of: Callable[[list[Task]], Runner]) -> Cells:
         runner_of: Returns what makes the given trials.
 
     Raises:
-        UserError: A model has no space.
+        UserError: A model has no space, or every key of it is given.
         Stopped: The user stopped it; the same command continues.
     """
     plans = {
@@ -129,6 +129,11 @@ def _plan(command: Command, model: str | None, dataset: str | None) -> Plan:
         )
     given = set(command.keys).union(*(read_yaml(one) for one in command.config_files))
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.split(" ", 1)[0] not in given]
+    if not any(line.partition("#")[0].strip() for line in lines):
+        raise UserError(
+            f"--tune: every key of {file.name} is given on the command line or in a configuration file, so nothing of "
+            f"{config['model']} is left to tune; run it without --tune, or leave one of the keys to the search"
+        )
     search = Search(
         model,
         dataset,

@@ -185,6 +185,10 @@ def test_damaged_rows_of_tuning_are_told(flags: Flags, capsys: pytest.CaptureFix
 def test_what_cannot_be_tuned_is_told(flags: Flags, capsys: pytest.CaptureFixture) -> None:
     for words, complaint in (
         (["-m", "MF,NGCF", "--tune=2"], "--tune: there is no search space for NGCF, but for BM3, BPR, ERM"),
+        (
+            ["-m", "MF", "--learning_rate=1", "--reg_weight=1", "--temperature=1", "--init_std=1", "--tune=2"],
+            "--tune: every key of MF.hyper is given on the command line or in a configuration file, so nothing of MF",
+        ),
         (["-m", "MF", "--tune=0"], "--tune: expected a number of trials from 1"),
         (["-m", "MF", "--tune=2", "--params_file=x"], "no --params_file: each model has its own space"),
     ):
