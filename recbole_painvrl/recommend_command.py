@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
+from collections.abc import Collection
 
 from recbole_painvrl.errors import UserError
 
@@ -41,6 +43,7 @@ def _recommend(flags: argparse.Namespace, users: list[str] | None) -> None:
     from recbole_painvrl.recommend import as_csv, recommend, write_csv
 
     lists = recommend(flags.run, users, _topk(flags))
+    _name_those_without(users, {one.user for one in lists})
     if flags.output:
         write_csv(lists, flags.output)
     else:
@@ -55,10 +58,18 @@ def _explain(flags: argparse.Namespace, users: list[str] | None, items: list[str
     from recbole_painvrl.explain import as_text, explain, write_json
 
     explanations = explain(flags.run, users, items, _topk(flags))
+    _name_those_without(users, {one.user for one in explanations})
     if flags.output:
         write_json(explanations, flags.output)
     else:
         print(as_text(explanations), end="")
+
+
+def _name_those_without(users: list[str] | None, served: Collection[str]) -> None:
+    """Says of each user who was named but got nothing why; not on standard output, which may be read as CSV."""
+    for user in dict.fromkeys(users or ()):
+        if user not in served:
+            print(f"user {user}: no unseen item is left; training and validation have all of them", file=sys.stderr)
 
 
 def _topk(flags: argparse.Namespace) -> int:

@@ -333,6 +333,21 @@ def test_mistakes_are_one_line(
     assert complaint in line
 
 
+def test_a_user_who_has_every_item_is_named(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        "recbole_painvrl.explain.seen_items",
+        lambda dataset, parts: [np.arange(1, dataset.item_num)] * dataset.user_num,
+    )
+    assert cli.main(["recommend", str(trained), "--users=u1", "--explain"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "user u1: no unseen item is left; training and validation have all of them" in said.err.splitlines()
+    assert cli.main(["recommend", str(trained), "--users=u1", "--items=i1", "--explain"]) == 0
+    assert "no unseen item" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("model", ["BPR", "VBPR"])
 def test_models_that_cannot_be_taken_apart_say_so(board: Board, model: str) -> None:
     with pytest.raises(UserError, match=f"the scores of {model} are no sum"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +89,21 @@ def test_users_are_told_apart_as_in_a_line_of_the_csv(
 ) -> None:
     assert cli.main(["recommend", str(trained[1]), '--users="u1",u2', "--topk=1"]) == 0
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["user", "u1", "u2"]
+
+
+def test_a_user_who_has_every_item_is_named(
+    trained: tuple[Board, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def seen_of(dataset: Any, parts: Sequence[Any]) -> list[Any]:
+        full = dataset.token2id("user_id", "u4")
+        return [range(dataset.item_num) if user == full else [] for user in range(dataset.user_num)]
+
+    monkeypatch.setattr("recbole_painvrl.recommend.seen_items", seen_of)
+    assert cli.main(["recommend", str(trained[1]), "--users=u4,u0,u4", "--topk=1"]) == 0
+    said = capsys.readouterr()
+    assert [line.split(",")[0] for line in said.out.splitlines()] == ["user", "u0"]
+    line = "user u4: no unseen item is left; training and validation have all of them"
+    assert [one for one in said.err.splitlines() if one.startswith("user ")] == [line]
 
 
 @pytest.mark.parametrize(
