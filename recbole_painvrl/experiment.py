@@ -171,7 +171,8 @@ def train(
     """Trains a model from the start, or from where its folder was left, to its end; evaluates validation sets only.
 
     Arguments are those of :func:`execute`, and ``run``, the folder, which this process holds; ``validated`` is told the
-    epoch and the best score so far after each validation.
+    epoch and the best score so far after each validation of the final training. Scores of what comes before it, such as
+    PaInvRL's warm-up, are of another model, which that training starts anew.
     """
     text = yaml.safe_dump(config.plain(), sort_keys=False, allow_unicode=True)
     config["checkpoint_dir"] = str(run.path)  # RecBole creates this folder, and would leave an empty one elsewhere
@@ -194,7 +195,11 @@ def train(
     run.write_text(run.config_file, text)  # not earlier: a run that never began leaves nothing to continue
     _begin(trainer, config, run)
     show = bool(config["show_progress"])
-    told = (lambda epoch, score: validated(epoch, float(trainer.best_valid_score))) if validated else None
+
+    def told(epoch: int, score: float) -> None:
+        if validated and not trainer.is_preparation(epoch):
+            validated(epoch, float(trainer.best_valid_score))
+
     return_freed_memory()  # of reading and splitting
     with Ending() as trainer.ending:
         score, valid = trainer.fit(data.train, data.valid, verbose, saved, show, told)

@@ -47,7 +47,7 @@ def run(task: Task, validated: Callable[[int, float], None] | None = None) -> Ou
 
     Args:
         task: The run.
-        validated: Of a trial, told the epoch and the best score so far after each validation.
+        validated: Of a trial, told the epoch and the best score so far after each validation of the final training.
     """
     began = time.monotonic()
     outcome = _outcome(task, validated)

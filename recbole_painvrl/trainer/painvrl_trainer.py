@@ -148,6 +148,10 @@ class PaInvRLTrainer(MultimodalTrainer):
         """Returns whether rounds are due before an epoch."""
         return bool(self.rounds_before(epoch_idx))
 
+    def is_preparation(self, epoch_idx: int) -> bool:
+        """Returns whether an epoch comes before the final training."""
+        return epoch_idx < self.final_epoch
+
     def before_epoch(self, epoch_idx: int, train_data: Any) -> None:
         """Runs the rounds that are due and starts the converted recommender anew."""
         super().before_epoch(epoch_idx, train_data)

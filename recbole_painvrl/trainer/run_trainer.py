@@ -88,6 +88,14 @@ class RunMixin(FaultMixin, CheckpointMixin, EvaluationMixin):
         """
         return False
 
+    def is_preparation(self, epoch_idx: int) -> bool:
+        """Returns whether what an epoch trains is given up before the final training begins; no by default.
+
+        Args:
+            epoch_idx: The epoch.
+        """
+        return False
+
     def trainer_state(self) -> dict[str, Any]:
         """Returns further plain data that later epochs depend on."""
         return {}

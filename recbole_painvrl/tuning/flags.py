@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max_concurrent", type=int, metavar="N", help="Ray: how many trials at once at the most")
     add("--cpus_per_trial", type=int, metavar="N", help="Ray: cores of each trial (default: OMP_NUM_THREADS, or 1)")
     add("--gpus_per_trial", type=float, metavar="X", help="Ray: GPUs of each trial, or a share of one")
-    add("--grace_period", type=int, metavar="N", help="Ray: validations before which no trial is stopped (default 5)")
+    add("--grace_period", type=int, metavar="N", help="Ray: spare a trial for N validations of its final training (5)")
 
 
 def run(flags: argparse.Namespace, keys: dict[str, str], seed: int | None) -> int:

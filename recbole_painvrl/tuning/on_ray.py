@@ -146,9 +146,11 @@ def _name(folder: Path) -> str:
 def asha(base: Mapping[str, Any], grace_period: int) -> Any:
     """Returns Ray's scheduler that stops what is worse than two thirds of the others after as many validations.
 
+    Validations are those of the final training, the only ones that a trial reports.
+
     Args:
         base: The configuration that the trials change; ``epochs`` and ``eval_step`` are read.
-        grace_period: Validations before which nothing is stopped.
+        grace_period: Validations of a trial's final training before which nothing is stopped.
     """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 

@@ -65,7 +65,7 @@ class Search:
         tool: ``Hyperopt`` (processes on this machine) or ``Ray``.
         algorithm: ``exhaustive``, ``random`` or ``tpe``.
         trials: How many trials; None for :data:`DEFAULT_TRIALS`, or for the whole grid of ``exhaustive``.
-        grace_period: Ray: validations before which ASHA stops no trial; nothing else reads it.
+        grace_period: Ray: validations of the final training before which ASHA stops no trial; nothing else reads it.
     """
 
     model: str | None

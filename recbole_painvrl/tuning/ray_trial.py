@@ -1,4 +1,4 @@
-"""A trial in a Ray worker: reports its best score after each validation, so that ASHA can stop it."""
+"""A trial in a Ray worker: reports its best score after each validation of its final training to ASHA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUSY_SECONDS = 60.0
 
 
 class Reports:
-    """What a trial has reported, kept in ``reports.jsonl``.
+    """What a trial has reported of its final training, kept in ``reports.jsonl``.
 
     A trial that is continued, or that was done before a search is continued, reports again what it did then: so ASHA
     knows what it knew.

@@ -51,7 +51,7 @@ def validate(config: Config, folder: Path, validated: Callable[[int, float], Non
     Args:
         config: The configuration.
         folder: Its folder.
-        validated: Told the epoch and the best score so far after each validation.
+        validated: Told the epoch and the best score so far after each validation of the final training.
 
     Raises:
         UserError: The folder is in use or cannot be written, or the configuration or data are at fault.

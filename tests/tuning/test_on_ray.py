@@ -16,10 +16,12 @@ import pytest
 from recbole_painvrl import cli
 from recbole_painvrl.comparison import on_ray
 from recbole_painvrl.config import config_hash
+from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.tuning import on_ray as tuning_on_ray
 from recbole_painvrl.tuning.plan import Search, plan
 from recbole_painvrl.tuning.ray_trial import Reports, reported
+from recbole_painvrl.tuning.trial import TrialFolder, validate
 from tests.comparison.conftest import Flags
 from tests.tuning.test_search import mended, the_search, without_times
 
@@ -43,6 +45,29 @@ def test_a_continued_trial_reports_again_what_it_did(folder: Path) -> None:
 def test_a_half_written_report_is_none(folder: Path) -> None:
     (folder / "reports.jsonl").write_text("[0, 0.5]\n[1, 0.")
     assert reported(folder) == {0: 0.5}
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "reports"),
+    [
+        ("PaInvRL", {"n_rounds": 1}, [2, 3, 4]),
+        ("InvRL", {"n_rounds": 2, "refit_each_round": True}, [4]),
+        ("PaInvRL", {"n_rounds": 0}, [0, 1, 2, 3, 4]),
+        ("BPR", {}, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_a_trial_reports_its_final_training_alone(
+    keys: Callable[..., dict[str, str]], folder: Path, model: str, more: dict[str, Any], reports: list[int]
+) -> None:
+    stages = {"warmup_epochs": 2, "n_environments": 2, "mask_steps": 3, "env_level": "interaction"}
+    small = keys(epochs=5, feature_size=4, **(stages if model != "BPR" else {}), **more)
+    seen: list[tuple[int, float]] = []
+    validate(configure(model, "board", command_line=small), folder / "trial", lambda *told: seen.append(told))
+    assert [epoch for epoch, _ in seen] == reports
+    events = {event["epoch"]: event["score"] for event in TrialFolder(folder / "trial").records("valid")}
+    assert sorted(events) == [0, 1, 2, 3, 4]
+    bests = [max(events[epoch] for epoch in reports[: place + 1]) for place in range(len(reports))]
+    assert [score for _, score in seen] == bests
 
 
 def words(flags: Flags, space: str, **keys: object) -> list[str]:
