@@ -199,7 +199,8 @@ def rows_of(planned: Plan, given: argparse.Namespace) -> list[list[str]]:
     seconds = sum(one.seconds for one in whole)
     rows = [line(f"{algo}, all to their own end", whole, seconds, bigger)]
     if algo == "random":
-        early = replayed(courses, asha(planned.base, given.grace), bigger, given.jobs)
+        scheduler = asha((planned.task(trial).settings for trial in done), given.grace)
+        early = replayed(courses, scheduler, bigger, given.jobs)
         rows.append(line(f"random, ASHA with grace period {given.grace}", early, seconds, bigger))
     return rows
 

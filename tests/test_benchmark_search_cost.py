@@ -85,7 +85,7 @@ ASKED = """
 import json, sys
 try:
     from recbole_painvrl.tuning.on_ray import asha
-    scheduler = asha({"epochs": 40, "eval_step": 2}, 2)
+    scheduler = asha([{"epochs": 40, "eval_step": 2}], 2)
 except Exception as error:
     sys.exit(f"Ray cannot be used here: {error}")
 from benchmarks.search_cost import Course, replayed

@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +123,7 @@ def _tune(plan: Plan, places: Places, tasks: dict[int, Task], resources: dict[st
         tune_config=tune.TuneConfig(
             metric=SCORE,
             mode="max" if plan.bigger else "min",
-            scheduler=asha(plan.base, plan.search.grace_period),
+            scheduler=asha((task.settings for task in tasks.values()), plan.search.grace_period),
             max_concurrent_trials=places.max_concurrent,
             trial_dirname_creator=lambda trial: f"trial-{trial.config['number']}",
         ),
@@ -143,20 +143,20 @@ def _name(folder: Path) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{folder.name}-{secrets.token_hex(4)}"
 
 
-def asha(base: Mapping[str, Any], grace_period: int) -> Any:
+def asha(trials: Iterable[Mapping[str, Any]], grace_period: int) -> Any:
     """Returns Ray's scheduler that stops what is worse than two thirds of the others after as many validations.
 
     Validations are those of the final training, the only ones that a trial reports.
 
     Args:
-        base: The configuration that the trials change; ``epochs`` and ``eval_step`` are read.
+        trials: The configurations of all trials; ``epochs`` and ``eval_step`` are read.
         grace_period: Validations of a trial's final training before which nothing is stopped.
     """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
-    n_validations = math.ceil(int(base["epochs"]) / int(base["eval_step"]))
+    n_validations = max(math.ceil(int(trial["epochs"]) / int(trial["eval_step"])) for trial in trials)
     return AsyncHyperBandScheduler(
-        max_t=n_validations + 1,  # one more than a trial ever reports: it ends by itself
+        max_t=n_validations + 1,  # one more than any trial ever reports: each ends by itself
         grace_period=min(grace_period, n_validations),
         reduction_factor=REDUCTION,
     )

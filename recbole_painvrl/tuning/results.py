@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import atomic_file
+from recbole_painvrl.tuning.ray_trial import reported
 from recbole_painvrl.tuning.record import Record, Trial, ranked
 from recbole_painvrl.tuning.trial import TrialFolder
 
@@ -37,9 +38,9 @@ def _value(value: Any) -> str:
 
 
 def write_text(record: Record, file: str | Path, bigger: bool) -> None:
-    """Writes every trial that is done, the best first, as RecBole's ``HyperTuning.export_result`` does.
+    """Writes every trial that has a score, the best first, as RecBole's ``HyperTuning.export_result`` does.
 
-    Only the winner has a test result.
+    Those that ASHA stopped come last, with what they had reached. Only the winner has a test result.
 
     Raises:
         UserError: The file cannot be written.
@@ -47,10 +48,8 @@ def write_text(record: Record, file: str | Path, bigger: bool) -> None:
     winner = record.winner or {}
     blocks = []
     for trial in ranked(record.trials, bigger):
-        if trial.state == "done":
-            result = TrialFolder(record.folder(trial)).validation()["best_valid_result"]
-            tested = winner["result"]["test_result"] if trial.number == winner.get("number") else None
-            blocks.append(_block(trial.parameters, result, tested))
+        tested = winner["result"]["test_result"] if trial.number == winner.get("number") else None
+        blocks.append(_block(trial, *_valid(record.folder(trial), trial, bigger), tested))
     file = Path(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +60,19 @@ def write_text(record: Record, file: str | Path, bigger: bool) -> None:
         raise UserError(f"--output_file={file}: cannot be written ({reason}); choose another") from error
 
 
-def _block(parameters: Mapping[str, Any], valid: Mapping[str, float], test: Mapping[str, float] | None) -> str:
-    lines = [", ".join(f"{key}:{value}" for key, value in parameters.items()), "Valid result:", _metrics(valid)]
+def _valid(folder: Path, trial: Trial, bigger: bool) -> tuple[str, Mapping[str, float]]:
+    """Returns the title and the best validation result of a trial that is done or was stopped."""
+    if trial.state == "done":
+        return "Valid result:", TrialFolder(folder).validation()["best_valid_result"]
+    epochs = reported(folder)
+    events = [event for event in TrialFolder(folder).records("valid") if event["epoch"] in epochs]
+    events.sort(key=lambda event: event["score"], reverse=bigger)
+    best = events[0]["result"] if events else {}
+    return f"Valid result until it was stopped after {trial.epochs} epochs:", best
+
+
+def _block(trial: Trial, title: str, valid: Mapping[str, float], test: Mapping[str, float] | None) -> str:
+    lines = [", ".join(f"{key}:{value}" for key, value in trial.parameters.items()), title, _metrics(valid)]
     return "\n".join(lines + (["Test result:", _metrics(test)] if test else [])) + "\n"
 
 

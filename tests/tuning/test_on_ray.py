@@ -120,9 +120,9 @@ def graces(tuner: Mock, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     asha = tuning_on_ray.asha
 
-    def noted(base: Any, grace_period: int) -> Any:
+    def noted(trials: Any, grace_period: int) -> Any:
         seen.append(grace_period)
-        return asha(base, grace_period)
+        return asha(trials, grace_period)
 
     monkeypatch.setattr(tuning_on_ray, "asha", noted)
     return seen
@@ -160,6 +160,14 @@ def test_another_grace_period_is_another_search(keys: Callable[..., dict[str, st
     for tool, path in (("Ray", folders[0]), ("Hyperopt", on_processes)):
         content = [config_hash(plan(search).base), ["Choice(name='embedding_size', options=(4, 5))"], tool, "random"]
         assert path.name == hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
+
+
+def test_no_trial_is_cut_before_its_own_epochs(flags: Flags, tuner: Mock) -> None:
+    """The scheduler ends what reports more often than any trial does, also where the space has more epochs."""
+    given = [word for word in words(flags, "epochs choice [4, 40]") if not word.startswith("--epochs")]
+    assert cli.main([*given, "--eval_step=2", "--algo=exhaustive"]) == 1
+    (call,) = tuner.call_args_list
+    assert call.kwargs["tune_config"].scheduler._max_t == 21
 
 
 def test_searches_of_the_same_second_have_names_of_their_own(
