@@ -101,7 +101,7 @@ def connected(address: str | None, flag: str, instead: str) -> Any:
     """Returns the module ``ray`` once it is connected.
 
     Args:
-        address: The cluster's address; None starts a small one here.
+        address: The cluster's address; None or ``local`` starts a small one here.
         flag: What asked for it.
         instead: What would ask for processes on this machine.
 
@@ -113,7 +113,7 @@ def connected(address: str | None, flag: str, instead: str) -> Any:
             warnings.simplefilter("ignore")  # of pkg_resources' end
             import ray
 
-        own = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
+        own = {} if address not in (None, "local") else {"num_cpus": usable_cores(), "include_dashboard": False}
         with _importable_in_workers():
             ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
     except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more

@@ -7,6 +7,7 @@
 ``tpe``         the same by Hyperopt's tree of Parzen estimators
 ``trial``       one trial, which is trained and validated and never tested
 ``record``      ``search.json`` and ``trials.jsonl``: what was asked for, and how far each trial is
+``places``      where trials are made and files go, which `--resume` keeps
 ``plan``        from a command to its search; every mistake in it is found before the first trial trains
 ``schedule``    trials side by side in processes, or one after the other
 ``on_ray``      trials on a Ray cluster, with Ray Tune and ASHA

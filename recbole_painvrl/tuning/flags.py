@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from recbole_painvrl.errors import UserError
 
 if TYPE_CHECKING:
-    from recbole_painvrl.tuning.search import Places
+    from recbole_painvrl.tuning.places import Places
 
 _RAY = ("address", "storage_path", "max_concurrent", "cpus_per_trial", "gpus_per_trial", "grace_period")
 _NAMES = ("tool", "algo", "max_evals", "num_samples", "output_file", *_RAY)
@@ -108,7 +108,7 @@ def _trials(flags: argparse.Namespace) -> int | None:
 
 
 def _places(flags: argparse.Namespace, tool: str) -> Places:
-    from recbole_painvrl.tuning.search import Places
+    from recbole_painvrl.tuning.places import Places
 
     others = [f"--{name}" for name in _RAY if getattr(flags, name) is not None]
     if tool != "Ray" and others:

@@ -26,7 +26,7 @@ from recbole_painvrl.tuning.record import Trial
 from recbole_painvrl.tuning.schedule import TrialProgress, collect, fail
 
 if TYPE_CHECKING:
-    from recbole_painvrl.tuning.search import Places
+    from recbole_painvrl.tuning.places import Places
 
 REDUCTION = 3
 _ENDED = ("done", "stopped")

@@ -148,6 +148,8 @@ class Plan:
                 place = f"{former.path / TRIALS}, line {trial.number + 1}"
                 raise UserError(f"{place}: expected the parameters {wanted}, found {found}; {ADVICE}")
         self.record.trials, self.record.winner = former.trials, former.winner
+        if self.record.places is None:
+            self.record.places = former.places
 
     def task(self, trial: Trial) -> Task:
         """Returns a trial as a task.

@@ -2,7 +2,8 @@
 
 ``search.json`` holds the ``command`` (``model dataset seed config_files keys params_file space tool algorithm trials
 grace_period``, null where the command line named nothing; ``space`` is the text of ``params_file``), the ``base`` that
-says whether its configuration is still the same, and once it is known the ``winner``: its trial's ``number parameters
+says whether its configuration is still the same, ``places`` with those of ``address storage_path max_concurrent cpus
+gpus output_file`` that the latest command named, and once it is known the ``winner``: its trial's ``number parameters
 score``, and ``folder result`` of the run that was made of it.
 
 ``trials.jsonl`` has one line a trial with ``number parameters state score epochs seconds folder error``. ``state`` is
@@ -14,7 +15,7 @@ still say ``running``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class Record:
         base: Hash of the configuration that the trials change.
         trials: The trials, by their numbers.
         winner: The best of them and the run made of it, once they are known.
+        places: Where the trials are made, as far as a command has said so; None if nothing is known of it.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Record:
     base: str
     trials: list[Trial] = field(default_factory=list)
     winner: dict[str, Any] | None = None
+    places: Mapping[str, Any] | None = None
 
     def add(self, parameters: dict[str, Any]) -> Trial:
         """Returns a new trial, which waits."""
@@ -92,7 +95,7 @@ class Record:
         Raises:
             UserError: The folder cannot be written, or the disk is full.
         """
-        content = {"command": self.command, "base": self.base, "winner": self.winner}
+        content = {"command": self.command, "base": self.base, "places": self.places, "winner": self.winner}
         with atomic_file(self.path / FILE) as file:
             file.write((json.dumps(plain(content), indent=2) + "\n").encode())
 
@@ -111,7 +114,7 @@ def read(folder: str | Path) -> Record:
     folder = Path(folder)
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        record = Record(folder, content["command"], content["base"], winner=content["winner"])
+        record = Record(folder, content["command"], content["base"], [], content["winner"], content.get("places"))
         if (folder / TRIALS).is_file():
             lines = (folder / TRIALS).read_text(encoding="utf-8").splitlines()
             record.trials = [_trial(folder / TRIALS, number, line) for number, line in enumerate(lines)]

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from recbole_painvrl.comparison.local import local_runner
@@ -18,33 +18,11 @@ from recbole_painvrl.report.lock import Busy
 from recbole_painvrl.report.records import RunFolder
 from recbole_painvrl.report.summary import read_result, summary_table
 from recbole_painvrl.tuning.page import write_page
+from recbole_painvrl.tuning.places import Places
 from recbole_painvrl.tuning.plan import Plan, Search, plan
 from recbole_painvrl.tuning.record import Record, is_search, ranked, read
 from recbole_painvrl.tuning.results import OUTPUT_FILE, best_table, write_text
 from recbole_painvrl.tuning.schedule import TrialSchedule, log_of
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the trials of a search are made; nothing here changes what is tried.
-
-    Attributes:
-        parallel: How many at once on this machine; None for a number that suits it.
-        address: Ray: address of the cluster; None starts one here.
-        storage_path: Ray: folder of Ray's own files; None for the search's folder.
-        max_concurrent: Ray: how many at once at the most; None for as many as there is room for.
-        cpus: Ray: cores of each trial; None for the threads that it has.
-        gpus: Ray: GPUs of each trial, or a share of one; None for one where there are any.
-        output_file: File of RecBole's text form; None for one in the search's folder.
-    """
-
-    parallel: int | None = None
-    address: str | None = None
-    storage_path: str | None = None
-    max_concurrent: int | None = None
-    cpus: int | None = None
-    gpus: float | None = None
-    output_file: str | None = None
 
 
 def run_search(search: Search, places: Places) -> Record:
@@ -62,6 +40,7 @@ def run_search(search: Search, places: Places) -> Record:
         Stopped: The user stopped it; it can be continued.
     """
     planned = plan(search)
+    planned.record.places = places.kept()
     with opened(planned):
         _announce(planned)
         _make_trials(planned, places)
@@ -128,12 +107,13 @@ def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | Non
         folder: The search's folder.
         keys: Keys to change, such as ``show_progress``; only those that cannot change a number.
         trials: How many trials there are to be; None for as many as before.
-        places: Where to make them.
+        places: Where to make them; what is None is as it was.
 
     Raises:
         UserError: There is none, or its command would make another search by now.
     """
-    search = Search.recorded(read(folder))
+    record = read(folder)
+    search = Search.recorded(record)
     search = replace(search, keys={**search.keys, **keys}, trials=trials or search.trials)
     if plan(search).record.path.resolve() != Path(folder).resolve():
         cause = f"by {', '.join(keys)}" if keys else "by its configuration files or data, which are others now"
@@ -141,7 +121,7 @@ def resume_search(folder: str | Path, keys: Mapping[str, str], trials: int | Non
             f"{folder}: the trials would be others {cause}; it can only be continued as it was, from the folder where "
             "it was started"
         )
-    return run_search(search, places)
+    return run_search(search, places.after(record))
 
 
 def _announce(planned: Plan) -> None:

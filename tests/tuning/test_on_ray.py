@@ -170,6 +170,26 @@ def test_no_trial_is_cut_before_its_own_epochs(flags: Flags, tuner: Mock) -> Non
     assert call.kwargs["tune_config"].scheduler._max_t == 21
 
 
+def test_a_continued_search_keeps_what_its_trials_get(
+    flags: Flags, tuner: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses: list[str | None] = []
+    cluster = Mock(cluster_resources=lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(tuning_on_ray, "connected", lambda address, *words: addresses.append(address) or cluster)
+    monkeypatch.setattr("ray.tune.with_resources", given := Mock())
+    more = ["--storage_path=shared", "--max_concurrent=3", "--cpus_per_trial=2", "--gpus_per_trial=0.5"]
+    assert cli.main([*words(flags, "embedding_size choice [4, 5]"), *more, "--address=here:1"]) == 1
+    path = the_search().path
+    assert cli.main([f"--resume={path}"]) == 1
+    assert cli.main([f"--resume={path}", "--cpus_per_trial=4", "--address=there:1"]) == 1
+    assert cli.main([f"--resume={path}"]) == 1
+    assert addresses == ["here:1", "here:1", "there:1", "there:1"]
+    assert [call.args[1] for call in given.call_args_list] == [{"cpu": cpu, "gpu": 0.5} for cpu in (2, 2, 4, 4)]
+    for call in tuner.call_args_list:
+        assert call.kwargs["tune_config"].max_concurrent_trials == 3
+        assert call.kwargs["run_config"].storage_path == str(Path("shared").resolve())
+
+
 def test_searches_of_the_same_second_have_names_of_their_own(
     flags: Flags, tuner: Mock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

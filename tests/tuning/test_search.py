@@ -285,6 +285,31 @@ def test_flags_of_a_search_need_one(flags: Flags, search: Search, capsys: pytest
     assert len(the_search().trials) == 2
 
 
+def test_a_continued_search_writes_its_text_where_it_was_told_to(search: Search) -> None:
+    assert cli.main(search("--max_evals=1", "--output_file=found.txt")) == 0
+    path = the_search().path
+    Path("found.txt").unlink()
+    assert cli.main([f"--resume={path}", "--max_evals=2", "--parallel=1"]) == 0
+    assert Path("found.txt").read_text().count("Valid result") == 2
+    assert cli.main([f"--resume={path}", "--parallel=1", "--output_file=other.txt"]) == 0
+    assert Path("other.txt").is_file()
+    assert the_search().places == {"output_file": "other.txt"}
+
+
+def test_a_search_whose_places_were_not_recorded_is_continued(search: Search, capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(search("--max_evals=1", "--output_file=found.txt")) == 0
+    file = the_search().path / "search.json"
+    content = json.loads(file.read_text())
+    del content["places"]
+    file.write_text(json.dumps(content))
+    assert cli.main([f"--resume={file.parent}", "--parallel=1"]) == 0
+    assert (file.parent / "hyper_example.result").is_file()
+    mended(file, places={"output_file": 3})
+    assert cli.main([f"--resume={file.parent}", "--parallel=1"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {file}, places: expected output_file: str or None, found 3")
+
+
 def mended(path: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
