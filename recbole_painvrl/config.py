@@ -74,7 +74,9 @@ class Config(recbole.config.Config):
         command_line: Keys and texts, as in ``--key=value``. ``sys.argv`` is never read.
 
     Raises:
-        UserError: If a key is unknown, a value is not what its key expects, or the model or data set does not exist.
+        UserError: If a key is unknown or says which of several processes this is, a value is not what its key expects,
+            or the model or data set does not exist. The latter keys may be in ``config_dict``, all of them
+            (:func:`.distributed.place`).
     """
 
     parameters: dict[str, list[str]]  # RecBole's categories of keys
@@ -120,19 +122,27 @@ class Config(recbole.config.Config):
         return settings
 
     def _load_variable_config_dict(self, config_dict: Mapping[str, Any] | None) -> dict[str, Any]:
-        self._note(config_dict or {}, "from the parameter dictionary")
+        # a whole place comes from distributed.place(), which tells one of several processes which of them it is
+        placed = set(config_dict or {}) >= PROCESS_KEYS
+        self._note(config_dict or {}, "from the parameter dictionary", PROCESS_KEYS if placed else frozenset())
         return {key: as_builtin(value, key) for key, value in (config_dict or {}).items()}
 
     def _load_cmd_line(self) -> dict[str, str]:
         self._note(self._command_line, "from the command line")
         return dict(self._command_line)
 
-    def _note(self, keys: Mapping[str, Any], origin: str) -> None:
-        """Remembers where keys came from and refuses unknown ones."""
+    def _note(self, keys: Mapping[str, Any], origin: str, also: frozenset[str] = frozenset()) -> None:
+        """Remembers where keys came from; refuses unknown ones, and those of a process but for ``also``."""
         known = known_keys()
         for key in keys:
             if key not in known:
                 raise UserError(f"unknown key '{key}' ({origin}).{nearest(key, known)}")
+            if key in PROCESS_KEYS and key not in also:
+                raise UserError(
+                    f"the key '{key}' ({origin}) is set by what starts several processes of a run, in each of them; "
+                    "leave it out, and give --nproc=N on the command line (from Python: quick_start.run(nproc=N)) or "
+                    "start the command by torchrun"
+                )
             self._origins[key] = origin
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:

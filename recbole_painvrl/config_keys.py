@@ -20,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parent
 RECBOLE_PROPERTIES = Path(recbole.__file__).resolve().parent / "properties"
 RECBOLE_EXAMPLES = RECBOLE_PROPERTIES.parent / "dataset_example"
 
-# Set by the launcher of several processes, not by users' files.
+# Set by the launcher of several processes or by torchrun, and refused where a user gives them.
 PROCESS_KEYS = frozenset({"local_rank", "world_size", "nproc", "ip", "port", "offset"})
 # Read somewhere in RecBole, but in none of its properties files.
 _UNLISTED = """

@@ -336,6 +336,22 @@ def test_arguments_are_not_changed() -> None:
     assert config["eval_args"]["mode"] == {"valid": "uni10", "test": "uni10"}
 
 
+@pytest.mark.parametrize("key", ["local_rank", "world_size", "nproc", "ip", "port", "offset"])
+def test_keys_of_a_process_are_the_launchers_alone(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "several.yaml"
+    file.write_text(f"{key}: 2\n")
+    told = rf"the key '{key}' \(from %s\) is set by .*; leave it out, and give --nproc=N .* or start .* by torchrun"
+    with pytest.raises(UserError, match=told % ".*several.yaml"):
+        Config("MF", "ml-100k", [file])
+    with pytest.raises(UserError, match=told % "the command line"):
+        Config("MF", "ml-100k", command_line={key: "0"})
+    with pytest.raises(UserError, match=told % "the parameter dictionary"):
+        Config("MF", "ml-100k", config_dict={key: 2})
+    data_folder(tmp_path, "mine", f"{key}: 2\n")
+    with pytest.raises(UserError, match="must not set" if key in ("ip", "port") else told % ".*mine.yaml"):
+        Config("MF", "mine", config_dict={"data_path": str(tmp_path)})
+
+
 def test_processes_meet_on_the_cpu() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
