@@ -6,8 +6,9 @@
 For each way to propose trials (``--algos``) all are trained to their own end and validated, which is a search of its
 own that goes on where it stopped (``--tool=Hyperopt --algo=random`` or ``tpe``). A trial's course follows from its
 seed. So what ASHA would have stopped of the random ones need not be trained twice: Ray's scheduler, as ``--tool=Ray``
-uses it, is shown each trial's validations when they would have come, with so many trials at once, each at the CPU
-seconds that it had taken by then. The shipped defaults are a run with the same flags. No trial is tested.
+uses it, is shown the validations of each trial's final training when they would have come, with so many trials at once,
+each at the CPU seconds that it had taken by then. What a trial found at its end is what a search chooses by. The
+shipped defaults are a run with the same flags. No trial is tested.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from recbole_painvrl.tuning.plan import DEFAULT_GRACE, Plan, Search, plan
 from recbole_painvrl.tuning.ray_trial import SCORE
 from recbole_painvrl.tuning.schedule import TrialSchedule
 from recbole_painvrl.tuning.search import opened
+from recbole_painvrl.tuning.trial import TrialFolder
 
 HEADER = ("trials", "run to their end", "CPU seconds", "share", "best validation", "its trial")
 
@@ -40,13 +42,15 @@ class Course:
 
     Attributes:
         number: The trial's number.
-        seconds: CPU seconds since its start at each validation, and last at its end.
-        scores: Best score so far at each validation.
+        seconds: CPU seconds since its start at each validation of its final training, and last at its end.
+        scores: Best score so far at each of them, which is what a trial on Ray reports.
+        result: Its score at its end; not the last of ``scores`` where the model is settled by validation after that.
     """
 
     number: int
     seconds: tuple[float, ...]
     scores: tuple[float, ...]
+    result: float
 
     @classmethod
     def read(cls, number: int, folder: Path, bigger: bool) -> Course:
@@ -55,11 +59,14 @@ class Course:
         taken = since_start([event["cpu"] for event in events])
         seconds, scores = [], []
         for event, second in zip(events, taken, strict=True):
-            if event["event"] == "valid":
+            if event["event"] == "mask":  # of a round, after which the recommender is drawn anew
+                seconds, scores = [], []
+            elif event["event"] == "valid":
                 seconds.append(second)
                 former = scores[-1:] or [event["score"]]
                 scores.append(max(*former, event["score"]) if bigger else min(*former, event["score"]))
-        return cls(number, (*seconds, taken[-1]), tuple(scores))
+        result = TrialFolder(folder).validation()["best_valid_score"]
+        return cls(number, (*seconds, taken[-1]), tuple(scores), result)
 
 
 def since_start(cpu: Sequence[float]) -> list[float]:
@@ -87,7 +94,7 @@ class Outcome:
     Attributes:
         number: Its number.
         seconds: CPU seconds that it took.
-        score: Its best score.
+        score: Its score at its end, or the best until it was stopped.
         stopped: Whether it was stopped before its end.
     """
 
@@ -143,7 +150,7 @@ def _trial(course: Course, scheduler: Any) -> Iterator[Outcome | float]:
         if decision == scheduler.STOP:
             yield Outcome(course.number, course.seconds[place], score, True)
             return
-    yield Outcome(course.number, course.seconds[-1], course.scores[-1], False)
+    yield Outcome(course.number, course.seconds[-1], course.result, False)
 
 
 def line(label: str, outcomes: Sequence[Outcome], whole: float, bigger: bool) -> list[str]:
@@ -195,7 +202,7 @@ def rows_of(planned: Plan, given: argparse.Namespace) -> list[list[str]]:
     record, bigger, algo = planned.record, planned.bigger, planned.search.algorithm
     done = [trial for trial in record.trials if trial.state == "done"]
     courses = [Course.read(trial.number, record.folder(trial), bigger) for trial in done]
-    whole = [Outcome(one.number, one.seconds[-1], one.scores[-1], False) for one in courses]
+    whole = [Outcome(one.number, one.seconds[-1], one.result, False) for one in courses]
     seconds = sum(one.seconds for one in whole)
     rows = [line(f"{algo}, all to their own end", whole, seconds, bigger)]
     if algo == "random":
@@ -219,7 +226,7 @@ def main() -> None:
     head = (
         f"# Search: {given.model} on {given.dataset}\n\n{given.trials} trials of `{given.space}` each, seed "
         f"{given.seed}, {' '.join(given.set)}; validation {shipped['valid_metric']}. ASHA: Ray's scheduler on the same "
-        f"trials' validations, {given.jobs} trials at once.\n\n"
+        f"trials' validations of their final training, {given.jobs} trials at once.\n\n"
     )
     write(given.output, head + markdown(HEADER, rows))
     print(given.output.read_text(encoding="utf-8"))

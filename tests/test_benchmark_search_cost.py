@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.search_cost import Course, Outcome, line, replayed, since_start
+from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning.trial import TrialFolder, validate
+from tests.inputs import write_checkerboard
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -35,9 +38,9 @@ class StopsBelow:
 
 
 COURSES = [
-    Course(0, (10.0, 20.0, 30.0, 31.0), (0.1, 0.2, 0.3)),
-    Course(1, (4.0, 8.0, 12.0, 13.0), (0.5, 0.6, 0.6)),
-    Course(2, (1.0, 2.0, 3.0), (0.1, 0.7)),
+    Course(0, (10.0, 20.0, 30.0, 31.0), (0.1, 0.2, 0.3), 0.3),
+    Course(1, (4.0, 8.0, 12.0, 13.0), (0.5, 0.6, 0.6), 0.55),
+    Course(2, (1.0, 2.0, 3.0), (0.1, 0.7), 0.7),
 ]
 
 
@@ -61,7 +64,7 @@ def test_trials_are_shown_in_the_order_of_time() -> None:
         ("2", 2, 0.7),  # at 15
         ("0", 2, 0.2),  # at 20
     ]
-    assert found == [Outcome(0, 20.0, 0.2, True), Outcome(1, 13.0, 0.6, False), Outcome(2, 3.0, 0.7, False)]
+    assert found == [Outcome(0, 20.0, 0.2, True), Outcome(1, 13.0, 0.55, False), Outcome(2, 3.0, 0.7, False)]
 
 
 def test_a_row_counts_what_was_spent_and_prefers_what_ended() -> None:
@@ -78,7 +81,24 @@ def test_a_course_is_read_from_records(tmp_path: Path, monkeypatch: pytest.Monke
     for score in (0.3, 0.2, 0.4):
         folder.record("valid", score=score)
     folder.record("train", loss=1.0)
-    assert Course.read(7, tmp_path, True) == Course(7, (1.5, 2.0, 3.0, 8.0), (0.3, 0.3, 0.4))
+    folder.write_json("validation.json", {"best_valid_score": 0.35, "best_valid_result": {}})
+    assert Course.read(7, tmp_path, True) == Course(7, (1.5, 2.0, 3.0, 8.0), (0.3, 0.3, 0.4), 0.35)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_course_is_what_a_trial_on_ray_reports(tmp_path: Path, refit: bool) -> None:
+    """Not the warm-up's scores, and for what is chosen after training what the search would choose by."""
+    board = write_checkerboard(tmp_path)
+    small = {"epochs": 6, "warmup_epochs": 2, "n_rounds": 2, "refit_each_round": refit, "n_environments": 2}
+    small |= {"mask_steps": 3, "embedding_size": 8, "feature_size": 4, "env_level": "interaction"}
+    small |= {"variant_weight": "validation", "variant_weights": [0, 1], "variant_tolerance": 1.0, "use_gpu": False}
+    config = configure("PaInvRL", "board", config_dict=board.config(output_dir=str(tmp_path / "runs"), **small))
+    reports: list[float] = []
+    validate(config, tmp_path / "trial", lambda epoch, score: reports.append(score))
+    course = Course.read(0, tmp_path / "trial", True)
+    assert list(course.scores) == reports
+    assert len(reports) == (2 if refit else 4) == len(course.seconds) - 1
+    assert course.result == TrialFolder(tmp_path / "trial").validation()["best_valid_score"] != reports[-1]
 
 
 ASKED = """
@@ -91,7 +111,7 @@ except Exception as error:
 from benchmarks.search_cost import Course, replayed
 seconds = tuple(float(second) for second in range(1, 12))
 scores = [(0.9 + number / 1000 if number % 2 == 0 else 0.1 + number / 1000,) * 10 for number in range(8)]
-courses = [Course(number, seconds, one) for number, one in enumerate(scores)]
+courses = [Course(number, seconds, one, one[-1]) for number, one in enumerate(scores)]
 print(json.dumps([(one.number, one.seconds, one.stopped) for one in replayed(courses, scheduler, True, 2)]))
 """
 
