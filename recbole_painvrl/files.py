@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from recbole_painvrl.errors import UserError
@@ -56,6 +57,36 @@ def atomic_file(path: str | Path, flag: str = OUTPUT_DIR) -> Iterator[BinaryIO]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def check_target(path: str | Path, flag: str, folder: bool = False) -> None:
+    """Makes sure, before long work begins, that its result can be put where the user says; leaves nothing there.
+
+    Args:
+        path: The file, or the folder; folders above it need not exist.
+        flag: The flag that says so, for messages.
+        folder: Whether it is to be a folder.
+
+    Raises:
+        UserError: The other one of the two is there, a folder above it is none, or it cannot be written to.
+    """
+    path = Path(path)
+    try:
+        if path.exists() and path.is_dir() != folder:
+            found, expected = ("a file", "a folder") if folder else ("a folder", "a file")
+            raise UserError(f"{flag}={path}: is {found}, expected {expected}; choose another")
+        above = next(one for one in (path.absolute(), *path.absolute().parents) if one.is_dir())
+        ends_in_file = next((one for one in path.absolute().parents if one.is_file()), None)
+    except OSError as error:
+        raise UserError(f"{flag}={path}: cannot be used ({error.strerror or error}); choose another") from error
+    if ends_in_file:
+        raise UserError(f"{flag}={path}: {ends_in_file} is a file, no folder; choose another")
+    try:
+        with TemporaryFile(dir=above):  # permissions alone do not tell it, of file systems that are read-only
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{flag}={path}: {above} cannot be written to ({reason}); choose another") from error
 
 
 def unfinished_files(folder: Path) -> list[Path]:

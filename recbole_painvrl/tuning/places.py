@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from recbole_painvrl.errors import UserError
+from recbole_painvrl.files import check_target
 from recbole_painvrl.shapes import NUMBER, check_shape
 from recbole_painvrl.tuning.record import ADVICE, FILE, Record
 
@@ -39,6 +41,22 @@ class Places:
     cpus: int | None = None
     gpus: float | None = None
     output_file: str | None = None
+
+    def check(self) -> None:
+        """Makes sure that files can be put where the user says, before any trial is made.
+
+        Raises:
+            UserError: They cannot; the message names the flag.
+        """
+        if self.output_file:
+            check_target(self.output_file, "--output_file")
+        if self.storage_path and "://" in self.storage_path:
+            raise UserError(
+                f"--storage_path={self.storage_path}: is an address, expected a folder; give one that all machines of "
+                "the cluster share, such as one that is mounted from there"
+            )
+        if self.storage_path:
+            check_target(self.storage_path, "--storage_path", folder=True)
 
     def kept(self) -> dict[str, Any]:
         """Returns what was named of what a search that is continued has again."""

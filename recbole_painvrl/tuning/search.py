@@ -39,6 +39,7 @@ def run_search(search: Search, places: Places) -> Record:
         UserError: Something in the command is at fault, or another process works on this search.
         Stopped: The user stopped it; it can be continued.
     """
+    places.check()
     planned = plan(search)
     planned.record.places = places.kept()
     with opened(planned):

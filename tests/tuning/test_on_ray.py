@@ -83,6 +83,9 @@ def words(flags: Flags, space: str, **keys: object) -> list[str]:
         (["--gpu_id=0"], "Ray deals GPUs out"),
         (["--grace_period=0"], "--grace_period: expected a number of at least 1"),
         (["--gpus_per_trial=-1"], "--gpus_per_trial: expected a number from 0"),
+        (["--storage_path=space.hyper"], "--storage_path=space.hyper: is a file, expected a folder"),
+        (["--storage_path=space.hyper/ray"], "space.hyper is a file, no folder; choose another"),
+        (["--storage_path=s3://bucket/ray"], "--storage_path=s3://bucket/ray: is an address, expected a folder"),
     ],
 )
 def test_what_ray_cannot_do_is_told(

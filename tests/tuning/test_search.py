@@ -257,6 +257,10 @@ def test_a_signal_ends_it_in_order_and_it_is_continued(
         (["--seeds=1,2"], "a search is for one model, one data set and one seed"),
         (["--params_file=none.hyper"], "--params_file=none.hyper: cannot be read"),
         (["--topk=[5"], "topk: cannot read"),
+        (["--output_file=data"], "--output_file=data: is a folder, expected a file; choose another"),
+        (["--output_file=space.hyper/found.txt"], "space.hyper is a file, no folder; choose another"),
+        (["--output_file=/proc/here/found.txt"], "--output_file=/proc/here/found.txt: /proc cannot be written to"),
+        ([f"--output_file={'long' * 99}"], "cannot be used (File name too long)"),
     ],
 )
 def test_a_mistake_ends_it_before_anything_runs(
