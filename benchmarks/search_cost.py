@@ -26,6 +26,7 @@ from benchmarks.many_runs import markdown, run
 from recbole_painvrl.comparison.local import local_runner
 from recbole_painvrl.comparison.stop import Stop
 from recbole_painvrl.report.records import RunFolder
+from recbole_painvrl.tuning.grammar import read_space
 from recbole_painvrl.tuning.on_ray import asha
 from recbole_painvrl.tuning.plan import DEFAULT_GRACE, Plan, Search, plan
 from recbole_painvrl.tuning.ray_trial import SCORE
@@ -181,7 +182,7 @@ def arguments() -> argparse.Namespace:
 
 def search_of(given: argparse.Namespace, keys: Mapping[str, str], algo: str) -> Search:
     """Returns the search that the command line asks for."""
-    space = given.space.read_text(encoding="utf-8")
+    _, space = read_space(given.space)
     asked = {**keys, "show_progress": "False"}
     return Search(
         given.model, given.dataset, given.seed, (), asked, str(given.space), space, algorithm=algo, trials=given.trials

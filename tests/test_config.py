@@ -48,6 +48,12 @@ def test_command_line_over_dict_over_files_over_defaults(tmp_path: Path) -> None
     assert config["learner"] == "adam"  # RecBole's overall.yaml
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    file = tmp_path / "marked.yaml"
+    file.write_text("epochs: 3\nseed: 4\n", encoding="utf-8-sig")
+    assert read_yaml(file) == {"epochs": 3, "seed": 4}
+
+
 def test_yaml_beside_the_data_is_a_default(tmp_path: Path) -> None:
     data_folder(tmp_path, "mine", "epochs: 7\nseed: 8\n")
     config = Config("BPR", "mine", config_dict={"data_path": str(tmp_path), "seed": 9})

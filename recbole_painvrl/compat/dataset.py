@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_painvrl.data.atomic import BYTE_ORDER_MARK
 from recbole_painvrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class DatasetRepairs(_Base):
     def _read_header(self, filepath: str) -> list[tuple[str, str, FeatureType]]:
         """Returns (column as written, field, type) of each column of an atomic file."""
         with open(filepath, encoding=self.config["encoding"] or "utf-8") as file:
-            columns = file.readline().rstrip("\r\n").split(self.config["field_separator"])
+            columns = file.readline().removeprefix(BYTE_ORDER_MARK).rstrip("\r\n").split(self.config["field_separator"])
         types = {ftype.value: ftype for ftype in FeatureType}
         header = []
         for column in columns:

@@ -80,7 +80,7 @@ def _read_json(folder: Path) -> RawData:
 def _json_split(path: Path) -> Split:
     """Returns the pairs of one JSON object of user -> list of items; lists may be empty."""
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: _once(pairs, path))
+        lists = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=lambda pairs: _once(pairs, path))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON text ({error})") from error
     if not isinstance(lists, dict):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from recbole_painvrl.errors import UserError, nearest, unreadable
 
 BYTES_A_PIECE = 32 * 2**20
+BYTE_ORDER_MARK = "\ufeff"  # which editors put before the first column, and pandas leaves out
 TYPES = ("token", "token_seq", "float", "float_seq")
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"?(.*)', re.DOTALL)  # in quotation marks, and whatever follows the last of them
 
@@ -63,7 +64,7 @@ def read_header(path: Path, form: AtomicFormat) -> dict[str, str]:
         raise UserError(f"{path}: there is no such file")
     try:
         with path.open(encoding=form.encoding) as file:
-            line = file.readline().rstrip("\n")
+            line = file.readline().removeprefix(BYTE_ORDER_MARK).rstrip("\n")
     except UnicodeDecodeError as error:
         raise encoding_error(path, form.encoding, error) from error
     except OSError as error:

@@ -30,13 +30,13 @@ _LOGARITHM = 700  # exp of more is no number
 
 
 def read_space(file: str | Path) -> tuple[Space, str]:
-    """Returns the space in a file, and the file's text.
+    """Returns the space in a file, and the file's text; a byte-order mark before it is left out.
 
     Raises:
         UserError: The file cannot be read, or a line of it is not understood.
     """
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"--params_file={file}: cannot be read ({reason}); expected a file like hyper.test") from error

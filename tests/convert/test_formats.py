@@ -237,6 +237,13 @@ def test_mmssl_without_train_json_reads_train_mat(raw: RawFolder, tmp_path: Path
     assert (tmp_path / "tiny" / "tiny.train.inter").read_bytes() == pairs_text(SPLITS["train"])
 
 
+def test_mmssl_with_a_byte_order_mark(raw: RawFolder, tmp_path: Path) -> None:
+    folder = raw("mmssl")
+    (folder / "train.json").write_text((folder / "train.json").read_text(), encoding="utf-8-sig")
+    convert("mmssl", folder, "tiny", tmp_path)
+    assert (tmp_path / "tiny" / "tiny.train.inter").read_bytes() == pairs_text(SPLITS["train"])
+
+
 @pytest.mark.parametrize("kind", ["coo", "csr", "csc"])
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_sparse_kinds(raw: RawFolder, tmp_path: Path, kind: str, protocol: int) -> None:

@@ -110,6 +110,15 @@ def test_windows_line_ends_and_a_missing_last_line_end_are_fine(board: Board, lo
     assert len(load(board.name, board.config()).build()[0]) == len(board.train)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_column(board: Board, load: Callable) -> None:
+    expected = load(board.name, board.config()).build()
+    for suffix in ("train.inter", "test_ood.inter", "item"):
+        file = Path(board.folder, board.name, f"{board.name}.{suffix}")
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    found = load(board.name, board.config()).build()
+    assert [pairs(part) for part in found] == [pairs(part) for part in expected]
+
+
 def test_rows_that_cannot_be_read_are_told(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     path, form = board.folder / "board" / "board.train.inter", AtomicFormat()
     columns = read_header(path, form)

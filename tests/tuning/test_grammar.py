@@ -117,6 +117,12 @@ def test_the_shipped_space_is_painvrl_s() -> None:
             assert configure("PaInvRL", "ml-100k", config_dict={parameter.name: value})[parameter.name] == value
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    file = tmp_path / "space.hyper"
+    file.write_text("n_layers intrange 1,3\n", encoding="utf-8-sig")
+    assert read_space(file) == ([Whole("n_layers", 1, 3)], "n_layers intrange 1,3\n")
+
+
 def test_logarithms_are_natural() -> None:
     (parameter,) = parse_space("a loguniform -2.302585,0", "x")
     assert math.isclose(parameter.value(parameter.low), 0.1, rel_tol=1e-6)
