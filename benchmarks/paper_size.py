@@ -3,7 +3,8 @@
     python -m benchmarks.paper_size --scales movielens,tiktok,kwai,10m --output results/paper_size.md
 
 Each run is a process of its own; its peak is what the kernel reports when it ends (``ru_maxrss``). With
-``--divide=10`` users, items and interactions are a tenth, to try it out. The allowance is what a process holds that
+``--divide=10`` users, items and interactions are a tenth, to try it out; data that are there already have to be of the
+sizes that are asked for. The allowance is what a process holds that
 has only imported what a run imports (torch's compiler among it, which every torch optimizer brings), plus the feature
 matrices once in single precision, plus 2.5 times the parameters with Adam's two moments. Sessions are what is assigned
 to environments, and items without interactions are ranked by their content, unless ``--set`` says otherwise.
@@ -17,13 +18,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown
-from recbole_painvrl.simulate.scales import SCALES
+from recbole_painvrl.simulate.scales import SCALES, Scale, scale_with
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, str(ROOT / "run_recbole_painvrl.py")]
@@ -72,15 +73,39 @@ def measured(command: list[str], log: Path) -> Measured:
     return Measured(time.perf_counter() - started, peak * (1 if sys.platform == "darwin" else 1024))
 
 
+def check_made(folder: Path, asked: Scale) -> None:
+    """Makes sure that the data in a folder, of an earlier command perhaps, are of the sizes that are asked for.
+
+    Raises:
+        SystemExit: They are not, or nothing says so; the folder may be somebody's and is left as it is.
+    """
+    try:
+        found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["constants"]
+        others = [
+            f"{key} {found.get(key)}, not {value}" for key, value in plain(asked).items() if found.get(key) != value
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        others = ["no readable recipe.json"]
+    if others:
+        raise SystemExit(f"{folder} holds other data ({'; '.join(others)}); delete it, or name another --folder")
+
+
+def plain(scale: Scale) -> dict[str, Any]:
+    """Returns a scale's attributes as a recipe.json has them."""
+    constants: dict[str, Any] = json.loads(json.dumps(asdict(scale)))
+    return constants
+
+
 def row(scale: str, given: argparse.Namespace, base: int) -> list[str]:
     """Makes the data, trains on them, and returns the line of the table."""
     chosen, folder = SCALES[scale], given.folder / f"scale-{scale}"
-    users, items = chosen.users // given.divide, chosen.items // given.divide
-    shape = [f"--users={users}", f"--items={items}"] if given.divide > 1 else []
+    shape = {"users": chosen.users // given.divide, "items": chosen.items // given.divide} if given.divide > 1 else {}
     log = given.folder / f"scale-{scale}.log"
     made = None
     if not folder.exists():
-        made = measured([*PROGRAM, "simulate", f"--scale={scale}", f"--data_path={given.folder}", *shape], log)
+        words = [f"--{key}={value}" for key, value in shape.items()]
+        made = measured([*PROGRAM, "simulate", f"--scale={scale}", f"--data_path={given.folder}", *words], log)
+    check_made(folder, scale_with(scale, shape))
     output = given.folder / f"scale-{scale}.runs"
     shutil.rmtree(output, ignore_errors=True)
     settings: dict[str, Any] = {**COMMON, **(LARGEST if scale == "10m" else OTHERS)}
