@@ -4,7 +4,7 @@
         --split '{kind: cold_clusters, candidates: new}' --output results/shifted-tiktok.md
 
 HASH is a comparison with ``--tune`` of one data set, whose keys and best trials are taken as they are: the shift had no
-say in them. Each ``--split`` (``ood_split``) has a table of its own. p: paired t-test over users, each value averaged
+say in them. Of several comparisons of that data set, the last one with a model has its keys. Each ``--split`` (``ood_split``) has a table of its own. p: paired t-test over users, each value averaged
 over seeds, against the first model, two-sided, Holm-corrected over the split's table.
 """
 
@@ -31,7 +31,7 @@ Keys = dict[str, Any]
 def arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("comparison", type=Path, help="a finished comparison with --tune")
+    parser.add_argument("comparisons", type=Path, nargs="+", metavar="HASH", help="finished comparisons with --tune")
     parser.add_argument("--split", action="append", required=True, help="an ood_split as in YAML; several times")
     parser.add_argument("--models", help="comma-separated, the first against each of the others; all of the comparison")
     parser.add_argument("--seeds", default="1,2,3", help="comma-separated")
@@ -42,21 +42,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def chosen_keys(comparison: Path) -> dict[str, Keys]:
-    """Returns for each model of a comparison all keys of its best trial.
+def chosen_keys(comparisons: Sequence[Path]) -> dict[str, Keys]:
+    """Returns for each model of the comparisons all keys of its best trial.
 
     Raises:
-        UserError: The comparison is not tuned, not of one data set, or has configuration files.
+        UserError: A comparison is not tuned, has configuration files, or there are several data sets.
     """
+    keys = [one for comparison in comparisons for one in _chosen_by(comparison)]
+    if len({one["dataset"] for one in keys}) > 1:
+        raise UserError(f"{', '.join(map(str, comparisons))}: expected comparisons of one data set")
+    return {one["model"]: one for one in keys}
+
+
+def _chosen_by(comparison: Path) -> list[Keys]:
     record = read(comparison)
     command = record.command
     if not record.tuned or len({one["dataset"] for one in record.tuned}) != 1 or command["config_files"]:
         raise UserError(f"{comparison}: expected a comparison with --tune of one data set, without configuration files")
-    return {
-        one["model"]: {"dataset": one["dataset"], **command["keys"], **one["parameters"], "model": one["model"]}
+    return [
+        {"dataset": one["dataset"], **command["keys"], **one["parameters"], "model": one["model"]}
         for one in record.tuned
-        if one["score"] is not None
-    }
+        if one.get("error") is None
+    ]
 
 
 def corrected(ours: Runs, others: Sequence[Runs], metric: str) -> list[list[str]]:
@@ -106,7 +113,7 @@ def result(run: dict[str, Any], test_set: str, metric: str) -> float:
 def main() -> None:
     """Runs all models on all splits and writes their tables."""
     given = arguments()
-    keys = chosen_keys(given.comparison)
+    keys = chosen_keys(given.comparisons)
     names = given.models.split(",") if given.models else list(keys)
     models = [one_of("--models", name, tuple(keys)) for name in names]
     seeds = [int(seed) for seed in given.seeds.split(",")]

@@ -40,7 +40,18 @@ def found(model: str, dataset: str = "planted-small", **parameters: Any) -> dict
 )
 def test_other_comparisons_are_refused(tmp_path: Path, tuned: list[Any], config_files: list[str] | None) -> None:
     with pytest.raises(UserError, match="expected a comparison with --tune of one data set"):
-        chosen_keys(write_comparison(tmp_path / "one", tuned, config_files))
+        chosen_keys([write_comparison(tmp_path / "one", tuned, config_files)])
+
+
+def test_of_several_comparisons_the_last_one_counts(tmp_path: Path) -> None:
+    first = write_comparison(tmp_path / "one", [found("ERM", learning_rate=0.1), found("MF", learning_rate=0.2)])
+    failed = {"model": "VBPR", "dataset": "planted-small", "parameters": {}, "error": "all trials failed"}
+    second = write_comparison(tmp_path / "two", [found("MF", learning_rate=0.3), failed])
+    keys = chosen_keys([first, second])
+    assert {model: one["learning_rate"] for model, one in keys.items()} == {"ERM": 0.1, "MF": 0.3}
+    other = write_comparison(tmp_path / "three", [found("MF", "tiktok")])
+    with pytest.raises(UserError, match="expected comparisons of one data set"):
+        chosen_keys([first, other])
 
 
 def made(folder: Path, dataset: str, values: np.ndarray) -> dict[str, Any]:
