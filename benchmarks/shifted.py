@@ -4,8 +4,9 @@
         --split '{kind: cold_clusters, candidates: new}' --output results/shifted-tiktok.md
 
 HASH is a comparison with ``--tune`` of one data set, whose keys and best trials are taken as they are: the shift had no
-say in them. Of several comparisons of that data set, the last one with a model has its keys. Each ``--split`` (``ood_split``) has a table of its own. p: paired t-test over users, each value averaged
-over seeds, against the first model, two-sided, Holm-corrected over the split's table.
+say in them. Of several comparisons of that data set, the last one with a model has its keys. Each ``--split``
+(``ood_split``) has a table of its own. p: paired t-test over users, each value averaged over seeds, against the first
+model, two-sided, Holm-corrected over the split's table.
 """
 
 from __future__ import annotations
