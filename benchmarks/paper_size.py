@@ -2,12 +2,12 @@
 
     python -m benchmarks.paper_size --scales movielens,tiktok,kwai,10m --output results/paper_size.md
 
-Each run is a process of its own; its peak is what the kernel reports when it ends (``ru_maxrss``). With
-``--divide=10`` users, items and interactions are a tenth, to try it out; data that are there already have to be of the
-sizes that are asked for. The allowance is what a process holds that
-has only imported what a run imports (torch's compiler among it, which every torch optimizer brings), plus the feature
-matrices once in single precision, plus 2.5 times the parameters with Adam's two moments. Sessions are what is assigned
-to environments, and items without interactions are ranked by their content, unless ``--set`` says otherwise.
+Each run is a process of its own; its peak is what the kernel reports when it ends (``ru_maxrss``). With ``--divide=10``
+users, items and interactions are a tenth, to try it out; data that are there already have to be of the sizes that are
+asked for. The allowance is what a process holds that has only imported what a run imports (torch's compiler among it,
+which every torch optimizer brings), plus the feature matrices once in single precision, plus 2.5 times the parameters
+with Adam's two moments. Sessions are what is assigned to environments, and items without interactions are ranked by
+their content, unless ``--set`` says otherwise.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown
+from recbole_painvrl.report.records import plain
 from recbole_painvrl.simulate.scales import SCALES, Scale, scale_with
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,18 +83,14 @@ def check_made(folder: Path, asked: Scale) -> None:
     try:
         found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["constants"]
         others = [
-            f"{key} {found.get(key)}, not {value}" for key, value in plain(asked).items() if found.get(key) != value
+            f"{key} {found.get(key)}, not {value}"
+            for key, value in plain(asdict(asked)).items()
+            if found.get(key) != value
         ]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         others = ["no readable recipe.json"]
     if others:
         raise SystemExit(f"{folder} holds other data ({'; '.join(others)}); delete it, or name another --folder")
-
-
-def plain(scale: Scale) -> dict[str, Any]:
-    """Returns a scale's attributes as a recipe.json has them."""
-    constants: dict[str, Any] = json.loads(json.dumps(asdict(scale)))
-    return constants
 
 
 def row(scale: str, given: argparse.Namespace, base: int) -> list[str]:

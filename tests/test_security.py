@@ -317,7 +317,9 @@ def test_features_come_from_the_data_folder(board: Board, capsys: pytest.Capture
     assert not (board.folder / "held").exists()
 
 
-@pytest.mark.parametrize("key", ["output_dir: /tmp/x", "data_path: /", "checkpoint_dir: /tmp/x", "log_wandb: True"])
+@pytest.mark.parametrize(
+    "key", ["output_dir: /tmp/x", "data_path: /", "checkpoint_dir: /tmp/x", "log_wandb: True", "tuned_defaults: False"]
+)
 def test_a_data_set_says_nothing_of_places_and_networks(board: Board, capsys: pytest.CaptureFixture, key: str) -> None:
     (board.folder / "board" / "board.yaml").write_text(key)
     assert f"must not set {key.split(':')[0]}" in one_line(capsys, "-d", "board", f"--data_path={board.folder}")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from logging import getLogger
 from typing import Any
 
@@ -248,11 +247,10 @@ class Rounds:
 
 def _tidying(step: Callable[[dict[str, float]], object]) -> Callable[[dict[str, float]], object]:
     """Returns the callback with freed memory handed back every :data:`TIDY` steps."""
-    passed = count(1)
 
     def tidy(row: dict[str, float]) -> None:
         step(row)
-        if not next(passed) % TIDY:
+        if row["step"] % TIDY == 0:
             return_freed_memory()
 
     return tidy

@@ -164,7 +164,7 @@ def _tuned(planned: Plan, runner_of: Callable[[list[Task]], Runner], overall: Ov
         print(f"{model} on {dataset} is not tuned: all trials failed", file=sys.stderr)
         return Tuned(model, dataset, len(trials), path, error=f"all trials failed, the first one by: {trials[0].error}")
     print(f"tuned {model} on {dataset}: {shown(best.score)} by {best.parameters}", file=sys.stderr)
-    left_out = {UNTUNED: False} if UNTUNED in planned.search.keys else {}
+    left_out = {} if planned.base[UNTUNED] else {UNTUNED: False}
     return Tuned(model, dataset, len(trials), path, best.number, best.score, {**best.parameters, **left_out})
 
 

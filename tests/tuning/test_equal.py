@@ -124,6 +124,10 @@ def test_what_an_earlier_search_chose_is_no_head_start(
     assert configure("ERM", "board", command_line={"data_path": "data"})["init_std"] == 0.5
     asked = configure("ERM", "board", command_line={"data_path": "data", "tuned_defaults": "False"})
     assert (asked["init_std"], asked["learning_rate"]) == (0.03, 0.01)
+    assert cli.main([*words, "--tune=2", "--tuned_defaults=True"]) == 0
+    (kept,) = [one for one in map(read, Path("runs/comparisons").iterdir()) if one.path.name != comparison.path.name]
+    assert [row["parameters"] for row in kept.tuned] == [{"learning_rate": 0.05}] * 2
+    assert read_yaml(kept.run_folder(kept.cells[0]) / "config.yaml")["init_std"] == 0.5
 
 
 @pytest.mark.usefixtures("two_trials")

@@ -29,9 +29,9 @@ def paired_differences(board: Leaderboard) -> Drawing:
         by_set.setdefault(one.test_set, []).append(one)
     panels = list(by_set.items())[:PANELS]
     over_seeds = {one.model.configuration.model for one in shown if one.over == SEEDS}
-    compared = {one.model.configuration.model for one in shown}
+    compared, references = {one.model.configuration.model for one in shown}, _references(shown)
     models = [line.selected.configuration.model for line in board.chosen]
-    names = [name for name in models if name in compared or name not in _references(shown)]
+    names = [name for name in models if name in compared or name not in references]
     labels = [plain_text(name) + (" (seeds)" if name in over_seeds else "") for name in names]
     width = 1.2 + LETTER * max(map(len, labels)) + 2.7 * len(panels)
     figure, axes = new_figure(width, 1.6 + 0.3 * len(names), 1, len(panels), sharey=True)
