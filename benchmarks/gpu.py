@@ -25,7 +25,7 @@ import torch
 from benchmarks.command_line import add_keys, given_keys, write
 from benchmarks.many_runs import markdown
 from benchmarks.speed_parts import Stage
-from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.allocator import keep_freed_memory
 
 HEADER = ("model", "device", "how", "step ms", "epoch s", "evaluation s", "identification s", "mask s",
           "peak GPU MB", "validation NDCG@20")  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from recbole_painvrl.allocator import keep_freed_memory
 from recbole_painvrl.experiment import run_folder
-from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.quick_start import configure, resume, run_recbole_painvrl
 from recbole_painvrl.report.records import RunFolder
 

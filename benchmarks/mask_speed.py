@@ -23,6 +23,7 @@ from torch.nn.functional import logsigmoid, pad, softplus
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.problem import TIKTOK_SHAPE, simulated
+from recbole_painvrl.allocator import keep_freed_memory
 from recbole_painvrl.invariance import (
     PENALTIES,
     BPRLoss,
@@ -39,7 +40,6 @@ from recbole_painvrl.invariance import (
 from recbole_painvrl.invariance.closed_form import PenalizedBatch
 from recbole_painvrl.invariance.estimate import RunningSquare
 from recbole_painvrl.invariance.penalty import mean_risk_gradients
-from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.randomness import generator
 
 REPOSITORY = Path(__file__).resolve().parent.parent

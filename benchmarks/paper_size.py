@@ -40,12 +40,14 @@ print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 MOMENTS, ALLOWED, SINGLE = 3, 2.5, 4
 # A softmax over all items costs users x items; candidates shared by a step cost interactions x candidates / batch.
 # Both ends of the trade-off curve: each of its points is an evaluation of every set.
-COMMON = {"rec_loss": "softmax", "n_negatives": 2048, "train_batch_size": 8192, "n_environments": 3, "n_rounds": 1,
-          "variant_weights": "[0,1]", "env_level": "session", "new_items": "content"}  # fmt: skip
+COMMON = {"rec_loss": "softmax", "n_environments": 3, "n_rounds": 1, "variant_weights": "[0,1]", "env_level": "session",
+          "new_items": "content"}  # fmt: skip
 # All items for each of 500,000 users are 100,000,000,000 scores an evaluation. A drawn candidate takes more memory than
 # one of all items, so that fewer of them are scored at once.
-LARGEST = {"warmup_epochs": 1, "epochs": 2, "eval_args": "{mode: uni100}", "eval_batch_size": 2**20}
-OTHERS = {"warmup_epochs": 2, "epochs": 4}
+LARGEST = {"warmup_epochs": 1, "epochs": 2, "n_negatives": 2048, "train_batch_size": 8192,
+           "eval_args": "{mode: uni100}", "eval_batch_size": 2**20}  # fmt: skip
+# Beside few parameters the scores of a step and the wide rows of a mask's step are what memory goes into.
+OTHERS = {"warmup_epochs": 2, "epochs": 4, "n_negatives": 512, "train_batch_size": 2048, "mask_batch_size": 256}
 HEADER = ("scale", "users", "items", "interactions", "features MB", "parameters MB", "data s", "run s",
           "peak making data MB", "peak MB", "allowed MB", "peak / allowed", "test NDCG@20")  # fmt: skip
 
@@ -137,11 +139,12 @@ def main() -> None:
     given.folder = given.folder.resolve()
     given.folder.mkdir(parents=True, exist_ok=True)
     base = measured(BASE, given.folder / "scale-base.log").peak
-    settings = " ".join(f"{key}={value}" for key, value in COMMON.items())
+    common, others, largest = (
+        " ".join(f"{key}={value}" for key, value in keys.items()) for keys in (COMMON, OTHERS, LARGEST)
+    )
     size = f"1/{given.divide} of the users and items. " if given.divide > 1 else ""
     head = (
-        f"# Paper-size data\n\n{size}PaInvRL with {settings} {' '.join(given.set)}; "
-        f"{OTHERS['warmup_epochs']} epochs of warm-up and {OTHERS['epochs']} in all (10m: 1 and 2, and each "
+        f"# Paper-size data\n\n{size}PaInvRL with {common} {others} {' '.join(given.set)} (10m: {largest}: each "
         "positive ranks among 100 drawn candidates instead of all items). A process that has "
         f"only imported what a run does holds {base / 1e6:,.0f} MB; allowed: that, the features once and 2.5 times the "
         "parameters with Adam's moments. Wall seconds on a machine with other work.\n\n"

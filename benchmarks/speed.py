@@ -29,7 +29,7 @@ from benchmarks.problem import N_NEGATIVES, Problem
 from benchmarks.speed_limits import product_and_top, step_at_full_bandwidth
 from benchmarks.speed_parts import Stage, best, feature_loading, problem_of, stock_evaluation, stock_loader
 from benchmarks.step import CONTENDERS, Model, check_equality, rates
-from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.allocator import keep_freed_memory
 
 DRAWN = {"eval_args": {"mode": "uni100"}}
 HEADER = ("what", "ours", "beside it", "seconds", "beside / ours", "goal", "reached")

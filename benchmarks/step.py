@@ -24,7 +24,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.problem import N_NEGATIVES, TIKTOK_SHAPE, Batch, Problem, Source
-from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.allocator import keep_freed_memory
 from recbole_painvrl.model.loss import ultragcn_loss, ultragcn_weights
 from recbole_painvrl.randomness import generator
 

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from functools import partial
 
 from recbole_painvrl import run_command
+from recbole_painvrl.allocator import keep_freed_memory
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.files import no_room
-from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.parser import Parser
 from recbole_painvrl.signals import first_of_several, terminable
 

@@ -50,7 +50,7 @@ _PLACES = """
     output_dir data_path checkpoint_dir gpu_id use_gpu state show_progress log_wandb wandb_project loss_decimal_place
     save_dataset save_dataloaders dataset_save_path dataloaders_save_path
 """
-_ELSEWHERE = "data_path output_dir checkpoint_dir log_wandb wandb_project ip port tuned_defaults"
+_ELSEWHERE = "data_path output_dir checkpoint_dir log_wandb wandb_project tuned_defaults"
 _NOT_OF_DATA = frozenset(_ELSEWHERE.split())
 _DERIVED_KEYS = PROCESS_KEYS.union(_DERIVED.split())
 _PLACE_KEYS = frozenset(_PLACES.split())

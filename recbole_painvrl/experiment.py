@@ -15,6 +15,7 @@ import torch
 import yaml
 from recbole.utils import init_seed, set_color
 
+from recbole_painvrl.allocator import return_freed_memory
 from recbole_painvrl.config import Config, config_hash, data_files
 from recbole_painvrl.data.contents import check_same_data, data_contents
 from recbole_painvrl.data.preparation import data_preparation, further_test_loaders, further_validation_loaders
@@ -24,7 +25,6 @@ from recbole_painvrl.errors import UserError
 from recbole_painvrl.evaluator.groupings import Groupings
 from recbole_painvrl.evaluator.groups import groups_csv
 from recbole_painvrl.logs import silence, start_logging, stop_logging
-from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.randomness import generators_kept, repeat_on
 from recbole_painvrl.report.onlooker import Onlooker
 from recbole_painvrl.report.records import DATA, PER_USER, RunFolder

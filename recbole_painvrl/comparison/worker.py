@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from recbole_painvrl.allocator import keep_freed_memory
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.errors import UserError
 from recbole_painvrl.experiment import execute
-from recbole_painvrl.model.allocator import keep_freed_memory
 from recbole_painvrl.quick_start import configure
 from recbole_painvrl.report.lock import Busy
 from recbole_painvrl.tuning.trial import validate

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .frozen import FrozenRecommender
-from .heterogeneity import CELLS, sampled_rows, whitener
-from .reference_choices import ReferenceChoices
+from .heterogeneity import CELLS, added_moment, sampled_rows, whitener
+from .likelihood import BLOCK
+from .reference_choices import ChoiceScores, ReferenceChoices
 from .sampling import Interactions
 
 PERMUTATIONS = 20
@@ -72,27 +73,38 @@ def permuted_control(
     rows = sampled_rows(units, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     judges = frozen.draw_rivals(n_reference, generator)
-    scores = next(ReferenceChoices(frozen.folded(), projection, judges).tables(sample))
-    white = whitener(scores.T @ scores)
+    scores = ReferenceChoices(frozen.folded(), projection, judges).scores(sample)
     _, units = torch.unique(units[rows], return_inverse=True)
     _, labels = torch.unique(labels[rows], return_inverse=True)
-    sums = scores.new_zeros(int(units.max()) + 1, scores.shape[1]).index_add_(0, units, scores)
-    del scores
-    sums = (sums @ white.T).mul_(len(rows) ** 0.5)
-    of_unit = torch.empty(len(sums), dtype=labels.dtype, device=labels.device).scatter_(0, units, labels)
-    sizes = torch.bincount(units)
-    chance = [_disagreement(sums, sizes, of_unit[_order(of_unit, generator)]) for _ in range(PERMUTATIONS)]
+    of_unit = labels.new_empty(int(units.max()) + 1).scatter_(0, units, labels)
+    dealt = torch.stack([of_unit, *(of_unit[_order(of_unit, generator)] for _ in range(PERMUTATIONS))])
+    found, *chance = _disagreements(scores, dealt[:, units])
     spread = torch.tensor(chance, dtype=torch.float64)
-    return Control(_disagreement(sums, sizes, of_unit), float(spread.mean()), float(spread.std()))
+    return Control(found, float(spread.mean()), float(spread.std()))
 
 
-def _disagreement(sums: Tensor, sizes: Tensor, labels: Tensor) -> float:
-    """Squared distance of the environments' mean whitened scores [D] from the common mean, in units of chance."""
-    number = int(labels.max()) + 1
-    rows = torch.zeros(number, dtype=sums.dtype, device=sums.device).index_add_(0, labels, sizes.to(sums.dtype))
-    means = sums.new_zeros(number, sums.shape[1]).index_add_(0, labels, sums) / rows.clamp_min(1)[:, None]
-    away = means - sums.sum(dim=0) / rows.sum()
-    return float((rows[:, None] * away.square()).sum()) / max(1, (number - 1) * sums.shape[1])
+def _disagreements(scores: ChoiceScores, labels: Tensor) -> list[float]:
+    """Squared distance of environments' mean whitened scores from the common mean, in units of chance.
+
+    Args:
+        scores: Of n choices, made a piece at a time: a table of all of them would be a large part of the memory.
+        labels: Partitions of the choices [S, n] into E environments each, counted from 0.
+
+    Returns:
+        The figure of each partition, S of them.
+    """
+    n_rows, number, width = labels.shape[1], int(labels.max()) + 1, scores.taste.shape[1]
+    place = labels + number * torch.arange(len(labels), device=labels.device)[:, None]
+    sizes = torch.bincount(place.flatten(), minlength=number * len(labels)).to(scores.taste.dtype)
+    sums, moment = scores.taste.new_zeros(len(sizes), width), torch.zeros(())
+    for rows in torch.arange(n_rows, device=place.device).split(max(1, BLOCK // width)):
+        table = scores.of(0, rows)
+        moment = added_moment(moment, table)
+        member = table.new_zeros(len(sums), len(rows)).scatter_(0, place[:, rows], 1.0)
+        sums.addmm_(member, table)
+    away = sums / sizes.clamp_min(1)[:, None] - sums[:number].sum(dim=0) / n_rows
+    far = (away @ whitener(moment).T).square().sum(dim=1) * sizes * n_rows
+    return (far.view(-1, number).sum(dim=1) / max(1, (number - 1) * width)).tolist()
 
 
 def _order(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .sampling import draw_candidates
 
-ROWS = 8192  # of a table that are looked at together
+ROWS = 1024  # of a table that are looked at together
 
 
 @dataclass(frozen=True)

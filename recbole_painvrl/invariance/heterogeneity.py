@@ -18,11 +18,14 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from recbole_painvrl.allocator import return_freed_memory
+
 from .frozen import FrozenRecommender
 from .reference_choices import ReferenceChoices, pieces, runs
 from .sampling import Interactions
 
 CELLS = 20_000_000  # scores of choices and columns that are looked at
+SLABS = 8  # of a matrix of which half is kept: 9/16 of it
 SIMULATED = 4  # choices that the recommender makes up for each real one
 LEAST = 1e-3  # excess below which a direction is none, whatever chance gives
 TOO_LARGE = (
@@ -53,6 +56,34 @@ class Heterogeneity:
     def signal(self) -> float:
         """Largest excess as a multiple of chance: up to 1 there is nothing to be found."""
         return float(self.excess[0]) / self.chance
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """A symmetric matrix [D, D] kept in little more than half its memory, which several of wide features are a part of.
+
+    Attributes:
+        slabs: Rows of the lower triangle, as far as the last of them reaches.
+    """
+
+    slabs: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Symmetric:
+        """Keeps a matrix, whose upper triangle is not looked at."""
+        step = max(1, -(-len(matrix) // SLABS))
+        return cls(tuple(matrix[stop - step : stop, :stop].clone() for stop in range(step, len(matrix) + step, step)))
+
+    def whole(self) -> Tensor:
+        """Returns the matrix."""
+        size = self.slabs[-1].shape[1]
+        matrix = self.slabs[0].new_empty(size, size)
+        for slab in self.slabs:
+            stop = slab.shape[1]
+            start = stop - len(slab)
+            matrix[start:stop, :stop] = slab
+            matrix[:start, start:stop] = slab[:, :start].T
+        return matrix
 
 
 @torch.no_grad()
@@ -91,12 +122,14 @@ def find_heterogeneity(
     units = torch.unique(unit_of_row[rows], return_inverse=True)[1]
 
     scores, parts = model.scores(sample, SIMULATED, generator), whole_users(sample.users, units, projection.shape[1])
+    return_freed_memory()
 
     def table(number: int) -> Iterator[Part]:
         for part in parts:
             yield part, center(scores.of(number, part), sample.users[part]).mul_(variant)
 
     directions, excess, chance = _directions(map(table, range(1 + SIMULATED)), units)
+    return_freed_memory()
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
     along = center(model.along(interactions, directions), interactions.users)
@@ -153,15 +186,27 @@ def _directions(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[Tensor
     moments, expected = _moments(tables, units)
     white = whitener(expected)
     del expected
-    for moment in moments:
-        moment.copy_(_finite(white @ moment @ white.T))
+    return_freed_memory()
+    for number, moment in enumerate(moments):
+        moments[number] = Symmetric.of(_finite(white @ moment.whole() @ white.T))
+        return_freed_memory()
     real, *made_up = moments
-    total = reduce(torch.add, made_up)
-    chances = [torch.linalg.eigvalsh((total - one).div_(1 - SIMULATED).add_(one))[-1] for one in made_up]
-    values, vectors = torch.linalg.eigh((total / -SIMULATED).add_(real))
-    chance = max(*map(float, chances), LEAST)
+    total = reduce(Tensor.add_, (one.whole() for one in made_up))
+    return_freed_memory()
+    chances = [_largest(total, one.whole()) for one in made_up]
+    excess = total.div_(-SIMULATED).add_(real.whole())
+    del moments, real, made_up, total
+    return_freed_memory()
+    values, vectors = torch.linalg.eigh(excess)
+    del excess
+    chance = max(*chances, LEAST)
     directions = (vectors.flip(1).T @ white) * units.shape[0] ** 0.5
     return directions.mul_(_signs(directions)), values.flip(0), chance
+
+
+def _largest(total: Tensor, one: Tensor) -> float:
+    """Largest excess of one set of made-up choices beside the other ones, by their whitened moments [D, D]."""
+    return float(torch.linalg.eigvalsh((total - one).div_(1 - SIMULATED).add_(one))[-1])
 
 
 def _signs(directions: Tensor) -> Tensor:
@@ -169,19 +214,21 @@ def _signs(directions: Tensor) -> Tensor:
     return directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
 
 
-def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Tensor], Tensor]:
+def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Symmetric], Tensor]:
     """Second moments [D, D] of each table's sums over units, and the mean one of the rows of made-up choices."""
     of_units, of_rows = [], torch.zeros(())
     for number, table in enumerate(tables):
         moment = torch.zeros(())
         for rows, scores in table:
-            moment = _added(moment, _unit_sums(scores, units[rows]))
-            of_rows = _added(of_rows, scores) if number else of_rows
-        of_units.append(_finite(moment))
+            moment = added_moment(moment, _unit_sums(scores, units[rows]))
+            of_rows = added_moment(of_rows, scores) if number else of_rows
+        of_units.append(Symmetric.of(_finite(moment)))
+        del moment
+        return_freed_memory()
     return of_units, of_rows.div_(len(of_units) - 1)
 
 
-def _added(moment: Tensor, rows: Tensor) -> Tensor:
+def added_moment(moment: Tensor, rows: Tensor) -> Tensor:
     """Adds the second moment of rows [m, D] to a sum of such [D, D], in place once there is one."""
     if not moment.dim():
         moment = rows.new_zeros(rows.shape[1], rows.shape[1])
@@ -198,15 +245,18 @@ def _unit_sums(scores: Tensor, units: Tensor) -> Tensor:
 
 def _finite(moments: Tensor) -> Tensor:
     """Returns second moments of scores; a recommender that is sure of every choice has none that can be compared."""
-    if not bool(moments.isfinite().all()):
+    if not bool(moments.sum().isfinite()):  # one number that is not finite is enough to make the sum such
         raise ValueError(TOO_LARGE)
     return moments
 
 
 def whitener(moment: Tensor) -> Tensor:
     """Returns the [D, D] that makes the identity of a second moment [D, D] with a ridge on every column."""
-    ridge = (RIDGE * moment.diagonal().mean()).clamp_min(1e-20)
-    whitening: Tensor = torch.linalg.inv(torch.linalg.cholesky(moment + ridge * torch.eye(len(moment)).to(moment)))
+    ridged = moment.clone()
+    ridged.diagonal().add_((RIDGE * moment.diagonal().mean()).clamp_min(1e-20))
+    lower = torch.linalg.cholesky(ridged)
+    identity = ridged.zero_().fill_diagonal_(1)
+    whitening: Tensor = torch.linalg.solve_triangular(lower, identity, upper=False)
     return whitening
 
 

@@ -12,7 +12,7 @@ from recbole_painvrl.products import pair_products
 from .frozen import FrozenRecommender
 from .sampling import Interactions
 
-BLOCK = 4_000_000  # numbers a block may hold: 16 MB in single precision
+BLOCK = 1_000_000  # numbers a block may hold: 4 MB in single precision
 
 
 def row_evidence(

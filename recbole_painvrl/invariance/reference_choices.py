@@ -6,7 +6,6 @@ Letters: U' users, N judges, D columns, n choices, r directions.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,18 +32,6 @@ class ReferenceChoices:
         self.judged_id, self.judged_content = frozen.item_id[judges].T, self.content[judges].T
         self.drawn = torch.zeros(frozen.n_items + 1, dtype=torch.bool, device=judges.device)
         self.drawn[judges] = True
-
-    def tables(
-        self, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None
-    ) -> Iterator[Tensor]:
-        """Yields the scores [n, D] of the choices, then of ``made_up`` S times as many of the recommender's own.
-
-        Raises:
-            ValueError: Choices are to be made up, and there is no generator.
-        """
-        found = self.scores(choices, made_up, generator)
-        rows = torch.arange(len(choices), device=choices.users.device)
-        yield from (found.of(number, rows) for number in range(1 + made_up))
 
     def scores(self, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None) -> ChoiceScores:
         """Returns the scores of the choices and of ``made_up`` S times as many of the recommender's own.

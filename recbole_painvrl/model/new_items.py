@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_painvrl.model.allocator import return_freed_memory
+from recbole_painvrl.allocator import return_freed_memory
 from recbole_painvrl.model.content import ContentFeatures
 from recbole_painvrl.model.neighbors import neighbor_graph
 

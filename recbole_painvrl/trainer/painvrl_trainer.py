@@ -10,9 +10,9 @@ import numpy as np
 from recbole.utils import set_color
 
 from recbole_painvrl import checkpoint
+from recbole_painvrl.allocator import return_freed_memory
 from recbole_painvrl.checkpoint import random_states, set_random_states
 from recbole_painvrl.errors import UserError
-from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.general_recommender.painvrl import CHOSEN
 from recbole_painvrl.report.records import PER_USER_RHO, RunFolder
 from recbole_painvrl.report.selection import eligible_rhos, whole_sets

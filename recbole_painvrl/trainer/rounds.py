@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recbole_painvrl.allocator import return_freed_memory
 from recbole_painvrl.errors import UserError, one_of
 from recbole_painvrl.invariance import (
     BPRLoss,
@@ -31,7 +32,6 @@ from recbole_painvrl.invariance import (
     permuted_control,
 )
 from recbole_painvrl.invariance.control import Z_SCORE
-from recbole_painvrl.model.allocator import return_freed_memory
 from recbole_painvrl.model.content import along
 from recbole_painvrl.randomness import generator
 from recbole_painvrl.trainer.controls import permuted_labels, permuted_mask
@@ -246,11 +246,11 @@ class Rounds:
 
 
 def _tidying(step: Callable[[dict[str, float]], object]) -> Callable[[dict[str, float]], object]:
-    """Returns the callback with freed memory handed back every :data:`TIDY` steps."""
+    """Returns the callback with freed memory handed back after the first step and every :data:`TIDY` steps."""
 
     def tidy(row: dict[str, float]) -> None:
         step(row)
-        if row["step"] % TIDY == 0:
+        if row["step"] % TIDY == 1:
             return_freed_memory()
 
     return tidy

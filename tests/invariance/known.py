@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_painvrl.invariance import FrozenRecommender
+from recbole_painvrl.invariance import FrozenRecommender, Interactions
+from recbole_painvrl.invariance.reference_choices import ReferenceChoices
 
 USERS = torch.tensor([1, 2, 3, 4, 5, 1, 2, 3, 4])
 ITEMS = torch.tensor([1, 2, 3, 4, 1, 2, 3, 5, 5])
@@ -25,3 +26,11 @@ def projection() -> Tensor:
 
 def dense_scores(frozen: FrozenRecommender, weights: Tensor) -> Tensor:
     return frozen.user_id @ frozen.item_id.T + frozen.user_feature @ (frozen.features @ weights.T).T
+
+
+def whole_scores(
+    model: ReferenceChoices, choices: Interactions, made_up: int = 0, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Scores [n, D] of all choices, then of each set of made-up ones."""
+    found, rows = model.scores(choices, made_up, generator), torch.arange(len(choices))
+    return [found.of(number, rows) for number in range(1 + made_up)]

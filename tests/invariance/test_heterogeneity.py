@@ -10,6 +10,7 @@ from recbole_painvrl.invariance import Heterogeneity, Interactions, find_heterog
 from recbole_painvrl.invariance.heterogeneity import sampled_rows
 from recbole_painvrl.invariance.likelihood import row_evidence
 from recbole_painvrl.invariance.reference_choices import ReferenceChoices
+from tests.invariance.known import whole_scores
 from tests.invariance.pretrained import Study
 
 
@@ -33,7 +34,7 @@ def test_scores_are_the_derivatives_of_the_evidence(small: Study, n_judges: int)
     evidence = row_evidence(small.frozen, rows, (small.projection * factors)[None], judges, likelihood=True)[0]
     expected = torch.stack([torch.autograd.grad(one, factors, retain_graph=True)[0] for one in evidence])
     model = ReferenceChoices(small.frozen, small.projection, judges)
-    torch.testing.assert_close(next(model.tables(rows)), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(whole_scores(model, rows)[0], expected, rtol=1e-3, atol=1e-4)
     along = torch.randn(2, len(factors), generator=seeded())
     torch.testing.assert_close(model.along(rows, along), expected @ along.T, rtol=1e-3, atol=1e-3)
 
@@ -43,8 +44,8 @@ def test_made_up_choices_follow_the_recommender(small: Study) -> None:
     judges = torch.arange(1, small.frozen.n_items + 1)
     one_user = Interactions(torch.full((20_000,), 5), torch.ones(20_000, dtype=torch.long))
     model = ReferenceChoices(small.frozen, small.projection, judges)
-    drawn = list(model.tables(one_user, 1, seeded()))[1]
-    every_item = next(model.tables(Interactions(torch.full_like(judges, 5), judges)))
+    drawn = whole_scores(model, one_user, 1, seeded())[1]
+    every_item = whole_scores(model, Interactions(torch.full_like(judges, 5), judges))[0]
     projected = small.frozen.features @ small.projection.T
     scores = small.frozen.item_id @ small.frozen.user_id[5] + projected @ small.frozen.user_feature[5]
     share = scores[1:].softmax(0)
@@ -56,9 +57,9 @@ def test_made_up_choices_follow_the_recommender(small: Study) -> None:
 
 def test_blocks_do_not_change_the_scores(small: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ReferenceChoices(small.frozen, small.projection, torch.arange(1, 100))
-    whole = list(model.tables(small.interactions, 2, seeded()))
+    whole = whole_scores(model, small.interactions, 2, seeded())
     monkeypatch.setattr("recbole_painvrl.invariance.reference_choices.BLOCK", 9000)
-    torch.testing.assert_close(list(model.tables(small.interactions, 2, seeded())), whole)
+    torch.testing.assert_close(whole_scores(model, small.interactions, 2, seeded()), whole)
 
 
 def test_single_interactions_show_the_columns_that_shift(recovery: Study) -> None:

@@ -15,6 +15,7 @@ from recbole_painvrl.invariance import reference_choices
 from recbole_painvrl.invariance.heterogeneity import (
     LEAST,
     RIDGE,
+    Symmetric,
     _directions,
     _places,
     center,
@@ -25,7 +26,7 @@ from recbole_painvrl.invariance.heterogeneity import (
 )
 from recbole_painvrl.invariance.reference_choices import BLOCK, ReferenceChoices, _draw, _levels, pieces, runs
 from recbole_painvrl.invariance.sampling import Interactions
-from tests.invariance.known import ITEMS, USERS, dense_scores, projection, tables
+from tests.invariance.known import ITEMS, USERS, dense_scores, projection, tables, whole_scores
 
 PAIRS = Interactions(USERS, ITEMS)
 
@@ -52,14 +53,14 @@ def test_scores_are_derivatives_of_the_log_likelihood(
 ) -> None:
     monkeypatch.setattr(reference_choices, "BLOCK", block)
     expected = torch.stack([by_factors(int(user), int(item), judges) for user, item in zip(USERS, ITEMS, strict=True)])
-    torch.testing.assert_close(next(model(judges).tables(PAIRS)), expected)
+    torch.testing.assert_close(whole_scores(model(judges), PAIRS)[0], expected)
     directions = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(model(judges).along(PAIRS, directions), expected @ directions.T)
 
 
 def test_an_item_that_is_no_judge_counts_for_itself() -> None:
     """Its derivative: (1 - its own share) times its distance from the mean of the judges."""
-    judges, found = [2, 3, 5], next(model([2, 3, 5]).tables(PAIRS))
+    judges, found = [2, 3, 5], whole_scores(model([2, 3, 5]), PAIRS)[0]
     for row, (user, item) in enumerate(zip(USERS.tolist(), ITEMS.tolist(), strict=True)):
         frozen, scores = tables(), dense_scores(tables(), projection())[user]
         share, total = scores[judges].softmax(dim=0), 5 / 3 * float(scores[judges].exp().sum())
@@ -71,7 +72,7 @@ def test_an_item_that_is_no_judge_counts_for_itself() -> None:
 
 def test_made_up_choices_come_with_the_recommenders_shares() -> None:
     number, judges = 4000, [1, 2, 3, 4, 5]
-    found = torch.stack(list(model(judges).tables(PAIRS, number, torch.Generator().manual_seed(1)))[1:])
+    found = torch.stack(whole_scores(model(judges), PAIRS, number, torch.Generator().manual_seed(1))[1:])
     assert found.shape == (number, len(USERS), 3)
     for row, user in enumerate(USERS.tolist()):
         possible = torch.stack([by_factors(user, item, judges) for item in judges])
@@ -129,7 +130,7 @@ def test_no_numbers_are_drawn_for_no_choices() -> None:
 
 def test_choices_are_made_up_by_a_generator_alone() -> None:
     with pytest.raises(ValueError, match=r"^choices can only be made up by a generator$"):
-        next(model([1, 2]).tables(PAIRS, 1))
+        whole_scores(model([1, 2]), PAIRS, 1)
 
 
 def test_centering_takes_off_each_users_mean() -> None:
@@ -240,3 +241,14 @@ def test_no_more_directions_than_asked_for_and_none_along_columns_left_out(most:
     along = center(judged.along(PAIRS, found.directions), USERS)
     expected = _places(along, unit, found.excess[: len(found.directions)])
     torch.testing.assert_close(found.coordinates, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 9, 10, 16, 37])
+def test_half_of_a_symmetric_matrix_is_enough(size: int) -> None:
+    """Only the lower triangle is looked at, and little more than half is kept."""
+    draw = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
+    lower = draw.tril()
+    kept = Symmetric.of(draw)
+    assert torch.equal(kept.whole().tril(), lower)
+    assert torch.equal(Symmetric.of(lower + lower.tril(-1).T).whole(), lower + lower.tril(-1).T)
+    assert sum(slab.numel() for slab in kept.slabs) <= (0.5 + 1 / 8) * size**2 + size

@@ -9,32 +9,40 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from recbole_painvrl.invariance import correlated_groups
-from recbole_painvrl.invariance.control import _disagreement, _order
+from recbole_painvrl.invariance import control, correlated_groups
+from recbole_painvrl.invariance.control import _disagreements, _order
 from recbole_painvrl.invariance.groups import modality_groups
+from recbole_painvrl.invariance.heterogeneity import whitener
 from recbole_painvrl.invariance.partition import clusters, slices
+from recbole_painvrl.invariance.reference_choices import ChoiceScores
 
 
-@pytest.mark.parametrize("sizes", [[2, 1, 3, 1, 1], [1, 1, 1, 1, 1]])
-def test_disagreement_by_hand(sizes: list[int]) -> None:
-    draw = np.random.default_rng(0)
-    rows = [draw.normal(size=(size, 2)) for size in sizes]
-    labels = [0, 2, 1, 2, 0]
-    sums = torch.tensor(np.stack([one.sum(axis=0) for one in rows]))
-    together, whole = np.concatenate(rows), 0.0
-    for label in range(3):
-        own = np.concatenate([one for one, of in zip(rows, labels, strict=True) if of == label])
-        whole += len(own) * np.square(own.mean(axis=0) - together.mean(axis=0)).sum()
-    found = _disagreement(sums, torch.tensor(sizes), torch.tensor(labels))
-    assert found == pytest.approx(whole / (2 * 2), rel=1e-12)
-    alone = _disagreement(sums[:2], torch.tensor(sizes[:2]), torch.zeros(2, dtype=torch.long))
-    assert alone == pytest.approx(0.0, abs=1e-12)
+def scored(rows: Tensor) -> ChoiceScores:
+    """One user's choices that have these scores [n, D]."""
+    taste, places = torch.ones_like(rows[:1]), torch.arange(len(rows))
+    return ChoiceScores(taste, 0 * taste, 0 * places, rows, [places], torch.ones_like(rows[:, 0]))
+
+
+@pytest.mark.parametrize("block", [1, 6, 1000])
+def test_disagreements_by_hand(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(control, "BLOCK", block)
+    rows = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    partitions = [[0, 0, 2, 1, 1, 1, 2, 0], [1, 0, 1, 2, 0, 0, 1, 1]]
+    white = (rows @ whitener(rows.T @ rows).T * 8**0.5).numpy()
+    expected = []
+    for labels in partitions:
+        own = [white[np.equal(labels, label)] for label in range(3)]
+        away = [len(one) * np.square(one.mean(axis=0) - white.mean(axis=0)).sum() for one in own]
+        expected.append(sum(away) / (2 * 2))
+    assert _disagreements(scored(rows), torch.tensor(partitions)) == pytest.approx(expected, rel=1e-9)
+    alone = _disagreements(scored(rows), torch.zeros(1, 8, dtype=torch.long))
+    assert alone == pytest.approx([0.0], abs=1e-12)
 
 
 def test_two_environments_of_one_column_are_counted_once() -> None:
-    """Means 1 and -2 of two rows and one: the common mean is 0, the distance 2 x 1 + 1 x 4."""
-    found = _disagreement(torch.tensor([[2.0], [-2.0]]), torch.tensor([2, 1]), torch.tensor([0, 1]))
-    assert found == pytest.approx(6.0)
+    """Rows 1, 1 and -2 of square sum 6, 6.6 with the ridge, and means 1 and -2: 3 / 6.6 x (2 x 1 + 1 x 4)."""
+    rows = torch.tensor([[1.0], [1.0], [-2.0]], dtype=torch.float64)
+    assert _disagreements(scored(rows), torch.tensor([[0, 0, 1]])) == pytest.approx([3 * 6 / 6.6])
 
 
 def test_orders_are_drawn_from_the_given_generator() -> None:

@@ -201,7 +201,7 @@ def test_freed_memory_goes_back_while_the_mask_learns(folder: Path, monkeypatch:
     found.identify(0, dataset, show_progress=False)
     before = len(times)
     found.generate_mask(0, dataset, show_progress=False)
-    assert len(times) - before == 2
+    assert len(times) - before == 3  # after steps 1, 1 + TIDY and 1 + 2 TIDY
 
 
 def test_a_threshold_makes_the_mask_hard(folder: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recbole_painvrl.model.allocator import keep_freed_memory
+from recbole_painvrl.allocator import keep_freed_memory
 
 
 def test_freed_memory_can_be_kept_twice() -> None:
@@ -21,7 +21,7 @@ def test_freed_memory_is_returned_when_told() -> None:
     program = """
 import torch
 from pathlib import Path
-from recbole_painvrl.model.allocator import keep_freed_memory, return_freed_memory
+from recbole_painvrl.allocator import keep_freed_memory, return_freed_memory
 def held():
     return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line).split()[1])
 told = keep_freed_memory()
