@@ -5,10 +5,11 @@
 
 For each way to propose trials (``--algos``) all are trained to their own end and validated, which is a search of its
 own that goes on where it stopped (``--tool=Hyperopt --algo=random`` or ``tpe``). A trial's course follows from its
-seed. So what ASHA would have stopped of the random ones need not be trained twice: Ray's scheduler, as ``--tool=Ray``
-uses it, is shown the validations of each trial's final training when they would have come, with so many trials at once,
-each at the CPU seconds that it had taken by then. What a trial found at its end is what a search chooses by. The
-shipped defaults are a run with the same flags. No trial is tested.
+seed. So what ASHA would have stopped of them need not be trained twice: Ray's scheduler, as ``--tool=Ray`` uses it, is
+shown the validations of each trial's final training when they would have come, with so many trials at once, each at the
+CPU seconds that it had taken by then. (``tpe`` has proposed its trials knowing all former ones to their end; they are
+taken as they are.) What a trial found at its end is what a search chooses by. The shipped defaults are a run with the
+same flags. No trial is tested.
 """
 
 from __future__ import annotations
@@ -199,18 +200,18 @@ def made(search: Search, jobs: int) -> Plan:
 
 
 def rows_of(planned: Plan, given: argparse.Namespace) -> list[list[str]]:
-    """Returns what a finished search found and took, and for random trials what ASHA would have."""
+    """Returns what a finished search found and took, and what ASHA would have of the same trials."""
     record, bigger, algo = planned.record, planned.bigger, planned.search.algorithm
     done = [trial for trial in record.trials if trial.state == "done"]
     courses = [Course.read(trial.number, record.folder(trial), bigger) for trial in done]
     whole = [Outcome(one.number, one.seconds[-1], one.result, False) for one in courses]
     seconds = sum(one.seconds for one in whole)
-    rows = [line(f"{algo}, all to their own end", whole, seconds, bigger)]
-    if algo == "random":
-        scheduler = asha((planned.task(trial).settings for trial in done), given.grace)
-        early = replayed(courses, scheduler, bigger, given.jobs)
-        rows.append(line(f"random, ASHA with grace period {given.grace}", early, seconds, bigger))
-    return rows
+    scheduler = asha((planned.task(trial).settings for trial in done), given.grace)
+    early = replayed(courses, scheduler, bigger, given.jobs)
+    return [
+        line(f"{algo}, all to their own end", whole, seconds, bigger),
+        line(f"{algo}, ASHA with grace period {given.grace}", early, seconds, bigger),
+    ]
 
 
 def main() -> None:
