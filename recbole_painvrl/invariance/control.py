@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -93,18 +94,34 @@ def _disagreements(scores: ChoiceScores, labels: Tensor) -> list[float]:
     Returns:
         The figure of each partition, S of them.
     """
-    n_rows, number, width = labels.shape[1], int(labels.max()) + 1, scores.taste.shape[1]
-    place = labels + number * torch.arange(len(labels), device=labels.device)[:, None]
-    sizes = torch.bincount(place.flatten(), minlength=number * len(labels)).to(scores.taste.dtype)
-    sums, moment = scores.taste.new_zeros(len(sizes), width), torch.zeros(())
-    for rows in torch.arange(n_rows, device=place.device).split(max(1, BLOCK // width)):
-        table = scores.of(0, rows)
+    number, width = int(labels.max()) + 1, scores.taste.shape[1]
+    moment = torch.zeros(())
+    for _, table in _pieces(scores):
         moment = added_moment(moment, table)
-        member = table.new_zeros(len(sums), len(rows)).scatter_(0, place[:, rows], 1.0)
-        sums.addmm_(member, table)
+    white = whitener(moment)
+    at_once = max(1, CELLS // (number * width))
+    return [one for some in labels.split(at_once) for one in _distances(scores, some, number, white)]
+
+
+def _distances(scores: ChoiceScores, labels: Tensor, number: int, white: Tensor) -> list[float]:
+    """The same of a few partitions into ``number`` environments, whose sums [S E, D] are in memory together."""
+    n_rows, width = labels.shape[1], white.shape[0]
+    place = labels + number * torch.arange(len(labels), device=labels.device)[:, None]
+    sizes = torch.bincount(place.flatten(), minlength=number * len(labels)).to(white.dtype)
+    sums = white.new_zeros(len(sizes), width)
+    for rows, table in _pieces(scores):
+        for one in place:
+            sums.index_add_(0, one[rows], table)
     away = sums / sizes.clamp_min(1)[:, None] - sums[:number].sum(dim=0) / n_rows
-    far = (away @ whitener(moment).T).square().sum(dim=1) * sizes * n_rows
+    far = (away @ white.T).square().sum(dim=1) * sizes * n_rows
     return (far.view(-1, number).sum(dim=1) / max(1, (number - 1) * width)).tolist()
+
+
+def _pieces(scores: ChoiceScores) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields numbers of some choices, long [m], and their scores [m, D]."""
+    rows = torch.arange(len(scores.place), device=scores.place.device)
+    for piece in rows.split(max(1, BLOCK // scores.taste.shape[1])):
+        yield piece, scores.of(0, piece)
 
 
 def _order(labels: Tensor, generator: torch.Generator) -> Tensor:

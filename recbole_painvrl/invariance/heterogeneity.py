@@ -60,7 +60,7 @@ class Heterogeneity:
 
 @dataclass(frozen=True)
 class Symmetric:
-    """A symmetric matrix [D, D] kept in little more than half its memory, which several of wide features are a part of.
+    """A symmetric matrix [D, D] in little more than half of its memory: those of wide features are a large part of it.
 
     Attributes:
         slabs: Rows of the lower triangle, as far as the last of them reaches.
@@ -70,7 +70,7 @@ class Symmetric:
 
     @classmethod
     def of(cls, matrix: Tensor) -> Symmetric:
-        """Keeps a matrix, whose upper triangle is not looked at."""
+        """Keeps a matrix, of whose upper triangle only the blocks along the diagonal are looked at."""
         step = max(1, -(-len(matrix) // SLABS))
         return cls(tuple(matrix[stop - step : stop, :stop].clone() for stop in range(step, len(matrix) + step, step)))
 

@@ -23,9 +23,10 @@ def scored(rows: Tensor) -> ChoiceScores:
     return ChoiceScores(taste, 0 * taste, 0 * places, rows, [places], torch.ones_like(rows[:, 0]))
 
 
-@pytest.mark.parametrize("block", [1, 6, 1000])
-def test_disagreements_by_hand(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+@pytest.mark.parametrize(("block", "cells"), [(1, 1), (6, 1000), (1000, 12)])
+def test_disagreements_by_hand(monkeypatch: pytest.MonkeyPatch, block: int, cells: int) -> None:
     monkeypatch.setattr(control, "BLOCK", block)
+    monkeypatch.setattr(control, "CELLS", cells)
     rows = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     partitions = [[0, 0, 2, 1, 1, 1, 2, 0], [1, 0, 1, 2, 0, 0, 1, 1]]
     white = (rows @ whitener(rows.T @ rows).T * 8**0.5).numpy()
