@@ -127,7 +127,8 @@ def main() -> None:
     ]
     cells = run_cells(settings, len(seeds), given.jobs)
     text = f"# Under a shift: {keys[models[0]]['dataset']}\n\nseeds {given.seeds}: mean ± standard deviation. Each "
-    text += "model has the keys that tuning chose for it on the data's own split. "
+    changed = f", but for {' '.join(given.set)}" if given.set else ""
+    text += f"model has the keys that tuning chose for it on the data's own split{changed}. "
     text += f"less it: {models[0]} less the row's model. "
     text += "p: over users, two-sided, Holm-corrected over the table. seconds: training, one thread.\n"
     for split in given.split:
