@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from weakref import WeakSet
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from recbole_painvrl.errors import one_of
 from recbole_painvrl.model.leading import LeadingDirections
 from recbole_painvrl.model.rotation import ROTATIONS, rotate
 from recbole_painvrl.model.side_by_side import as_one
+from recbole_painvrl.model.words import WordTable
 
 if TYPE_CHECKING:
     from recbole_painvrl.data.features import Modality
@@ -39,49 +40,11 @@ class Taken(NamedTuple):
 
     Attributes:
         items: Their ids [M].
-        dense: Their features [M, D], zeros where word vectors stand.
+        dense: Their rows of the matrix of features [M, D].
     """
 
     items: Tensor
     dense: Tensor
-
-
-class WordTable(nn.Module):
-    """A learned vector a word; an item's vector is the sum over its words, scaled to unit length.
-
-    Source: InvRL's treatment of TikTok's titles, which come as bags of word ids.
-
-    Args:
-        counts: scipy CSR matrix [I, n_words] of how often each item's title holds each word.
-        dimension: width of a word's vector.
-    """
-
-    words: Tensor
-    offsets: Tensor
-    counts: Tensor
-
-    def __init__(self, counts: csr_matrix, dimension: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(counts.shape[1], dimension))
-        self.register_buffer("words", torch.from_numpy(counts.indices.astype(np.int64)), persistent=False)
-        self.register_buffer("offsets", torch.from_numpy(counts.indptr[:-1].astype(np.int64)), persistent=False)
-        self.register_buffer("counts", torch.from_numpy(counts.data.astype(np.float32)), persistent=False)
-
-    def forward(self, items: Tensor | None = None) -> Tensor:
-        """Returns the vectors of all items [I, dimension], or of some [M], of unit length or zero without any word."""
-        if items is not None and items.is_cuda:  # which would have to tell the host how many words these items have
-            return self()[items]
-        entries, offsets = (slice(None), self.offsets) if items is None else self._entries(items)
-        words, counts = self.words[entries], self.counts[entries]
-        bags = F.embedding_bag(words, self.weight, offsets, mode="sum", per_sample_weights=counts)
-        return F.normalize(bags, dim=1)
-
-    def _entries(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns where the words of some items [M] are, one item after the other, and where each item's begin [M]."""
-        lengths = torch.diff(self.offsets, append=self.offsets.new_tensor([len(self.words)]))[items]
-        offsets = lengths.cumsum(0) - lengths
-        shifts = torch.repeat_interleave(self.offsets[items] - offsets, lengths)
-        return torch.arange(len(shifts), device=shifts.device) + shifts, offsets
 
 
 def _whitened(blocks: list[tuple[np.ndarray, np.ndarray | None]]) -> Tensor:
@@ -111,7 +74,12 @@ def _with_features(modality: Modality) -> np.ndarray:
 class ContentFeatures(nn.Module):
     """The features of all modalities side by side.
 
-    :attr:`present` says for each modality which items have features of their own, bool [I] on the host.
+    The matrix is the data set's own wherever that is possible, so that models may share it. Its columns of learned
+    words mean nothing to a model until it has written vectors there that learn no more (:meth:`hold_words`).
+
+    Attributes:
+        present: For each modality, which items have features of their own, bool [I] on the host.
+        holds_words: Whether the matrix has this model's word vectors.
 
     Args:
         modalities: the data set's modalities by name, in the order of the columns.
@@ -156,7 +124,7 @@ class ContentFeatures(nn.Module):
                     compared.append((dense[-1], present))
         self.present = [torch.from_numpy(_with_features(modality)) for modality in modalities.values()]
         self.dimension = start
-        self.turnable = False
+        self.turnable = self.holds_words = False
         self.register_buffer("dense", as_one(dense), persistent=False)
         self.register_buffer("whitened", _whitened(compared), persistent=False)
 
@@ -187,6 +155,36 @@ class ContentFeatures(nn.Module):
             axes.copy_(axes @ basis)
         self._see_along_axes()
 
+    @torch.no_grad()
+    def hold_words(self, held: bool = True) -> None:
+        """Writes the present word vectors into the matrix, for as long as they do not learn.
+
+        Whoever needs all features together then needs no copy, and no step adds up the words of its items again.
+
+        Args:
+            held: False for vectors that follow the word tables, as in the beginning.
+        """
+        self.holds_words = held and len(self.tables) > 0
+        _HOLDING.discard(self)
+        if not self.holds_words:
+            return
+        name = "unturned_dense" if self.turnable else "dense"
+        matrix = getattr(self, name)
+        if any(other.is_on(matrix) for other in _HOLDING):
+            matrix = matrix.clone()
+            setattr(self, name, matrix)
+        _HOLDING.add(self)
+        for block in self.blocks:
+            if block.name in self.tables:
+                matrix[:, block.start : block.stop] = self.tables[block.name]()
+        if self.turnable:
+            self._see_along_axes()
+
+    def is_on(self, matrix: Tensor) -> bool:
+        """Returns whether what is written into ``matrix`` [I, D] is written into these features."""
+        own = self.unturned_dense if self.turnable else self.dense
+        return own.data_ptr() == matrix.data_ptr()
+
     def _see_along_axes(self) -> None:
         self.dense = along(self.axes, self.unturned_dense)
         if self.unturned_whitened.numel():
@@ -198,8 +196,14 @@ class ContentFeatures(nn.Module):
             self._see_along_axes()
 
     def forward(self) -> Tensor:
-        """Returns the features [I, D]; differentiable in the word tables where there are any."""
-        return self._with_words(self.dense)
+        """Returns the features [I, D]; differentiable in the word tables where these learn."""
+        if self.holds_words or not self.tables:
+            return self.dense
+        parts = [
+            self._words(number, block.name) if block.name in self.tables else self.dense[:, block.start : block.stop]
+            for number, block in enumerate(self.blocks)
+        ]
+        return torch.cat(parts, dim=1)
 
     def taken(self, items: Tensor) -> Taken:
         """Returns the features of some items [M], to be projected as often as one likes."""
@@ -219,22 +223,26 @@ class ContentFeatures(nn.Module):
             taken: what :meth:`taken` returned; None for all items.
         """
         dense = self.dense if taken is None else taken.dense
-        found = F.linear(dense, weight, bias)  # where words stand there are zeros
+        parts = [(dense[:, start:stop], start, stop) for start, stop in self._given()]
         for number, block in enumerate(self.blocks):
-            if block.name in self.tables:
+            if block.name in self.tables and not self.holds_words:
                 vectors = self._words(number, block.name, None if taken is None else taken.items)
-                vectors = vectors if learns else vectors.detach()
-                found = found + vectors @ weight[:, block.start : block.stop].T
+                parts.append((vectors if learns else vectors.detach(), block.start, block.stop))
+        (values, start, stop), *others = parts
+        found = F.linear(values, weight[:, start:stop], bias)
+        for values, start, stop in others:
+            found = torch.addmm(found, values, weight[:, start:stop].T)
         return found
 
-    def _with_words(self, dense: Tensor) -> Tensor:
-        if not self.tables:
-            return dense
-        parts = [
-            self._words(number, block.name) if block.name in self.tables else dense[:, block.start : block.stop]
-            for number, block in enumerate(self.blocks)
-        ]
-        return torch.cat(parts, dim=1)
+    def _given(self) -> list[tuple[int, int]]:
+        """Returns the columns ``[start, stop)`` that the matrix holds, those side by side as one."""
+        runs: list[tuple[int, int]] = []
+        for block in self.blocks:
+            if block.name in self.tables and not self.holds_words:
+                continue
+            joined = bool(runs) and runs[-1][1] == block.start
+            runs[-1:] = [(runs[-1][0], block.stop)] if joined else [*runs[-1:], (block.start, block.stop)]
+        return runs
 
     def _words(self, number: int, name: str, items: Tensor | None = None) -> Tensor:
         vectors: Tensor = self.tables[name](items)
@@ -260,11 +268,17 @@ class ContentFeatures(nn.Module):
                 part.copy_(self.leading[block.name](share))
             else:
                 stop = start + block.stop - block.start
-                own = self._words(number, block.name) if block.name in self.tables else self.whitened[:, start:stop]
+                own = self._compared(number, block, self.whitened[:, start:stop])
                 part.copy_(own) if share is None else torch.mul(own, share, out=part)
                 start = stop
             F.normalize(part, dim=1, out=part)
         return F.normalize(found, dim=1, out=found)
+
+    def _compared(self, number: int, block: Block, whitened: Tensor) -> Tensor:
+        """Returns the vectors [I, D_m] by which items are compared in a modality."""
+        if block.name not in self.tables:
+            return whitened
+        return self.dense[:, block.start : block.stop] if self.holds_words else self._words(number, block.name)
 
     def _similarity_width(self, block: Block) -> int:
         if block.name in self.leading:
@@ -274,6 +288,10 @@ class ContentFeatures(nn.Module):
     def dimension_names(self) -> list[tuple[str, int]]:
         """Returns (modality, dimension within it) of each of the D columns."""
         return [(block.name, column) for block in self.blocks for column in range(block.stop - block.start)]
+
+
+# Models whose word vectors stand in a matrix that further ones may share.
+_HOLDING: WeakSet[ContentFeatures] = WeakSet()
 
 
 def along(bases: list[Tensor], table: Tensor) -> Tensor:

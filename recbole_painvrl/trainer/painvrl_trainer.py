@@ -168,6 +168,7 @@ class PaInvRLTrainer(MultimodalTrainer):
     def _run_rounds(self, numbers: range, dataset: Any) -> None:
         """Runs rounds in the first process, and lets the others take over what they have made of the model."""
         if self.ranks.main:
+            self.model.content.hold_words()  # which have learned all that they will
             with self.ranks.whole_machine():
                 for number in numbers:
                     self._run_round(number, dataset)

@@ -201,3 +201,79 @@ def test_some_items_are_projected_as_all_are(features: np.ndarray, learns: bool)
         assert (gradient is not None) == learns
         found.append((rows.detach(), torch.zeros(1) if gradient is None else gradient))
     torch.testing.assert_close(*found)
+
+
+def worded(features: np.ndarray, matrix: np.ndarray, seed: int) -> ContentFeatures:
+    """Words of 3 columns between dense modalities of 4 and 2 that are views of a matrix [50, 9], as the data set's."""
+    matrix[:, :4], matrix[:, 7:] = features[:, :4], features[:, 4:]
+    counts = csr_matrix(np.random.default_rng(1).poisson(1.0, size=(50, 5)))
+    absent = np.zeros(50, bool)
+    content = ContentFeatures(
+        {
+            "a": Modality("a", "npy", matrix[:, :4], None, absent),
+            "words": Modality("words", "words", None, counts, absent, table_dimension=3),
+            "b": Modality("b", "npy", matrix[:, 7:], None, absent),
+        }
+    )
+    with torch.no_grad():
+        content.tables["words"].weight.copy_(torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)))
+    return content
+
+
+def seen(content: ContentFeatures) -> list[torch.Tensor]:
+    """All that a model asks of its content: features, projections, and what items are compared by."""
+    weight, items = torch.linspace(-1, 1, 18).view(2, 9), torch.tensor([3, 7, 20])
+    found = [content(), content.project(weight), content.project(weight, taken=content.taken(items))]
+    return [rows.detach().clone() for rows in (*found, content.similarity_features())]
+
+
+def test_words_that_are_held_are_the_ones_that_were_learned(features: np.ndarray) -> None:
+    """Features are then the data set's matrix itself; let go, vectors follow the tables again."""
+    matrix = np.zeros((50, 9), np.float32)
+    content = worded(features, matrix, 0)
+    before = seen(content)
+    content.hold_words()
+    torch.testing.assert_close(seen(content), before)
+    assert content().data_ptr() == content.dense.data_ptr() == matrix.ctypes.data
+    with torch.no_grad():
+        content.tables["words"].weight.add_(1)
+    torch.testing.assert_close(seen(content), before)
+    content.hold_words(False)
+    assert content().requires_grad
+    assert not torch.allclose(content()[:, 4:7], before[0][:, 4:7])
+    torch.testing.assert_close(content()[:, :4], before[0][:, :4])
+    torch.testing.assert_close(seen(content)[1], content().detach() @ torch.linspace(-1, 1, 18).view(2, 9).T)
+
+
+def test_models_of_one_data_set_do_not_see_each_others_words(features: np.ndarray) -> None:
+    """Neither one that holds words itself nor one whose words still learn, even where the others' are no numbers."""
+    matrix = np.zeros((50, 9), np.float32)
+    first, second, third = (worded(features, matrix, seed) for seed in (0, 1, 2))
+    expected = [seen(content) for content in (first, second, third)]
+    first.hold_words()
+    second.hold_words()
+    for content, before in zip((first, second, third), expected, strict=True):
+        torch.testing.assert_close(seen(content), before)
+    assert first.dense.data_ptr() == third.dense.data_ptr() == matrix.ctypes.data
+    with torch.no_grad():
+        first.tables["words"].weight.fill_(torch.nan)
+    first.hold_words()
+    assert np.isnan(matrix[1:, 4:7]).any()
+    torch.testing.assert_close(seen(third), expected[2])
+    del first, content
+    second.hold_words()
+    third.hold_words()
+    torch.testing.assert_close(seen(third), expected[2])
+    assert third().data_ptr() == matrix.ctypes.data
+    torch.testing.assert_close(seen(second), expected[1])
+
+
+def test_held_words_are_turned_with_their_axes(features: np.ndarray) -> None:
+    content, other = turnable(features), turnable(features)
+    content.hold_words()
+    for each in (content, other):
+        each.turn(random_bases(1))
+    torch.testing.assert_close(content(), other().detach())
+    torch.testing.assert_close(content.similarity_features(), other.similarity_features())
+    other.hold_words()
+    torch.testing.assert_close(other(), content())

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
+from recbole_painvrl.config import Config
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.model.general_recommender.painvrl import PaInvRL
+from recbole_painvrl.utils import create_dataset, data_preparation
+from tests.inputs import write_checkerboard, write_items
 from tests.model.models import build, to_final
 
 
@@ -132,6 +137,27 @@ def test_begin_final_draws_anew_and_keeps_the_mask(tmp_path: Path) -> None:
     model.begin_final()
     assert torch.equal(model.mask, mask)
     assert all(torch.equal(value, fresh[name]) for name, value in model.named_parameters())
+
+
+def test_words_learn_in_the_warm_up_and_stand_among_the_features_after_it(tmp_path: Path) -> None:
+    """A stored state decides: a warm-up that goes on learns its words, a final training has no copy of the features."""
+    board = write_checkerboard(tmp_path)
+    titles = [f"{'even' if item % 2 == 0 else 'odd'} w{item}" for item in range(26)]
+    items = pd.DataFrame({"item_id": [f"i{item}" for item in range(26)], "words": titles})
+    write_items(board.folder, board.name, items, {"words": "token_seq"})
+    keys = board.config(use_gpu=False, modalities={"words": {"source": "words", "dimension": 5}})
+    config = Config("PaInvRL", board.name, config_dict=keys)
+    train, *_ = data_preparation(config, create_dataset(config))
+    model, other = (PaInvRL(config, train.dataset) for _ in range(2))
+    warm = {name: value.clone() for name, value in model.state_dict().items()}
+    to_final(model)
+    assert model.frozen().features.data_ptr() == model.content.dense.data_ptr()
+    assert not model.content().requires_grad
+    other.load_state_dict(model.state_dict())
+    assert all(torch.equal(*tables) for tables in zip(other.eval().tables(), model.eval().tables(), strict=True))
+    model.load_state_dict(warm)
+    assert model.content().requires_grad and model.item_content().requires_grad
+    torch.testing.assert_close(model.content(), PaInvRL(config, train.dataset).content())
 
 
 def test_state_of_the_method_is_in_the_state_dict(tmp_path: Path) -> None:

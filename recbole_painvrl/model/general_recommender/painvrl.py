@@ -71,6 +71,12 @@ class PaInvRL(FusionRecommender):
         super()._load_from_state_dict(*args, **kwargs)
         self.final = bool(self.stage == FINAL)
 
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads the state; word vectors learn in the warm-up alone."""
+        loaded = super().load_state_dict(*args, **kwargs)
+        self.content.hold_words(self.final)
+        return loaded
+
     @property
     def converts(self) -> bool:
         """Whether the item vectors come from the two branches (the warm-up is over)."""
@@ -188,3 +194,4 @@ class PaInvRL(FusionRecommender):
         self.reset_parameters()
         for name, weight in words.items():
             self.content.tables[name].get_parameter("weight").copy_(weight)
+        self.content.hold_words()
