@@ -11,8 +11,7 @@ from torch import Tensor
 
 from .frozen import FrozenRecommender
 from .heterogeneity import CELLS, added_moment, sampled_rows, whitener
-from .likelihood import BLOCK
-from .reference_choices import ChoiceScores, ReferenceChoices
+from .reference_choices import ChoiceScores, ReferenceChoices, pieces
 from .sampling import Interactions
 
 PERMUTATIONS = 20
@@ -120,8 +119,8 @@ def _distances(scores: ChoiceScores, labels: Tensor, number: int, white: Tensor)
 def _pieces(scores: ChoiceScores) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields numbers of some choices, long [m], and their scores [m, D]."""
     rows = torch.arange(len(scores.place), device=scores.place.device)
-    for piece in rows.split(max(1, BLOCK // scores.taste.shape[1])):
-        yield piece, scores.of(0, piece)
+    for piece in pieces(len(rows), scores.taste.shape[1]):
+        yield rows[piece], scores.of(0, rows[piece])
 
 
 def _order(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -144,7 +144,7 @@ def center(scores: Tensor, users: Tensor) -> Tensor:
     """
     _, place, counts = torch.unique(users, return_inverse=True, return_counts=True)
     means = scores.new_zeros(counts.shape[0], scores.shape[1]).index_add_(0, place, scores).div_(counts[:, None])
-    for rows in pieces(scores):
+    for rows in pieces(*scores.shape):
         scores[rows] -= means[place[rows]]
     return scores
 

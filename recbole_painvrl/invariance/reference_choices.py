@@ -111,7 +111,7 @@ class ChoiceScores:
     def of(self, number: int, rows: Tensor) -> Tensor:
         """Returns the scores of some rows [m] of one set, 0 for the real choices, [m, D]."""
         found = self.taste.new_empty(len(rows), self.taste.shape[1])
-        for piece in pieces(found):
+        for piece in pieces(*found.shape):
             users, items = self.place[rows[piece]], self.items[number][rows[piece]]
             torch.mul(self.taste[users], self.features[items].sub_(self.mean[users]), out=found[piece])
         return found if number else found.mul_(self.left[rows, None])
@@ -124,10 +124,10 @@ def runs(costs: Tensor) -> list[tuple[int, int]]:
     return list(pairwise([0, *ends]))
 
 
-def pieces(table: Tensor) -> list[slice]:
-    """Returns slices of the rows of a table [n, D] that hold a block each."""
-    step = max(1, BLOCK // max(1, table.shape[1]))
-    return [slice(start, start + step) for start in range(0, len(table), step)]
+def pieces(length: int, width: int) -> list[slice]:
+    """Returns slices of ``length`` rows that hold a block each, where a row has ``width`` columns."""
+    step = max(1, BLOCK // max(1, width))
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
 
 
 def _levels(number: int, length: int, generator: torch.Generator | None) -> Tensor:

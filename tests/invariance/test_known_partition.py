@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from recbole_painvrl.invariance import control, correlated_groups
+from recbole_painvrl.invariance import control, correlated_groups, reference_choices
 from recbole_painvrl.invariance.control import _disagreements, _order
 from recbole_painvrl.invariance.groups import modality_groups
 from recbole_painvrl.invariance.heterogeneity import whitener
@@ -25,7 +25,7 @@ def scored(rows: Tensor) -> ChoiceScores:
 
 @pytest.mark.parametrize(("block", "cells"), [(1, 1), (6, 1000), (1000, 12)])
 def test_disagreements_by_hand(monkeypatch: pytest.MonkeyPatch, block: int, cells: int) -> None:
-    monkeypatch.setattr(control, "BLOCK", block)
+    monkeypatch.setattr(reference_choices, "BLOCK", block)
     monkeypatch.setattr(control, "CELLS", cells)
     rows = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     partitions = [[0, 0, 2, 1, 1, 1, 2, 0], [1, 0, 1, 2, 0, 0, 1, 1]]
