@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.report.group_means import common_names
 from recbole_painvrl.report.pictures import OF_DATA, OF_ROUNDS, risk_path, training_curves
 from recbole_painvrl.report.pictures.groups import group_heat, worst_cells
 from recbole_painvrl.report.pictures.risks import read_front, smooth
@@ -384,6 +385,34 @@ def test_a_group_of_few_users_is_never_the_worst(tmp_path: Path) -> None:
     drawing = group_heat(select(configurations([run]), RULES["iid_validation"]), METRIC)
     (frame,) = (patch for patch in drawing.figure.axes[0].patches if not patch.get_fill())
     assert round(frame.get_y() + 0.38) == 1
+
+
+def test_quantiles_of_different_seeds_are_one_group(tmp_path: Path) -> None:
+    """Each run's split has bounds of its own; what is the same place in all of them is averaged over all seeds."""
+    bounds = {1: ("0", "1..4", "5..90"), 2: ("0", "1..4", "5..80"), 3: ("0", "1..5", "6..95")}
+    for model, seed in itertools.product(("ERM", "MF"), bounds):
+        found = {name: {"users": 10 * seed, METRIC: seed / 10} for name in bounds[seed]}
+        make_run(tmp_path, model, seed, rounds=0, result={"groups": {"test": {"popularity": {"groups": found}}}})
+    runs, _ = find_runs([tmp_path])
+    drawing = group_heat(select(configurations(runs), RULES["iid_validation"]), METRIC)
+    labels = [text.get_text() for text in drawing.figure.axes[0].get_yticklabels()]
+    assert labels == ["popularity: 0 (20)", "popularity: ≈1..4 (20)", "popularity: ≈5..90 (20)"]
+    assert [row[-1] for row in drawing.rows] == [pytest.approx(0.2)] * 6
+    assert "bounds of the first seed" in drawing.note
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["25", "31", "(other)"],  # tokens that are numbers, another one of which is frequent
+        ["25", "30..35"],
+        ["25", "low..high", "(other)"],
+    ],
+)
+def test_groups_that_are_not_the_same_place_keep_their_names(other: list[str]) -> None:
+    first = {("age", name): {METRIC: 0.1} for name in ("25", "30", "(other)")}
+    second = {("age", name): {METRIC: 0.1} for name in other}
+    assert common_names([first, second, {}]) == [{key: key for key in first}, {key: key for key in second}, {}]
 
 
 def test_groups_without_the_metric_are_not_drawn(tmp_path: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_painvrl.report.group_means import ABOUT, Key, group_means, groups_of
 from recbole_painvrl.report.leaderboard import is_bigger_better
 from recbole_painvrl.report.pictures.shift import SLIDING
 from recbole_painvrl.report.selection import Selected
@@ -19,7 +19,6 @@ COUNTS = ("users", "pairs")
 LEAST_USERS = 10  # a mean over fewer is mostly chance: as in the records, such a group is never the worst
 COLUMNS, ROWS = 6, 32  # metrics and groups of a picture that is read in print
 LONGEST = 24  # letters of a group's name
-Key = tuple[str, str]  # grouping and group
 
 
 def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test") -> Drawing:
@@ -29,9 +28,10 @@ def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test"
         Absent: No groups of the test set are recorded, or none has the metric.
     """
     first, by_metric = selected[0].configuration, len(selected) == 1
-    known = _columns(selected, metric, test_set)
+    means = group_means(selected, test_set)
+    known = _columns(selected, means, metric, test_set)
     columns = known[:COLUMNS] if by_metric else known
-    users = {key: counts.get("users") for one in reversed(selected) for key, counts in _means(one, test_set).items()}
+    users = {key: counts.get("users") for one in reversed(means) for key, counts in one.items()}
     every = list(dict.fromkeys(key for _, cells in columns for key in cells))
     values = np.array([[cells.get(key, np.nan) for _, cells in columns] for key in every])
     metrics = [name for name, _ in columns] if by_metric else [metric] * len(columns)
@@ -51,10 +51,17 @@ def group_heat(selected: Sequence[Selected], metric: str, test_set: str = "test"
         f"Groups of {test_set} with their number of users, means over seeds, at each run's own rho; the worst group of "
         "each grouping is framed."
         + (" Colors are relative to each column's largest value." if by_metric else "")
+        + (
+            f" {ABOUT}: bounds of the first seed, where others have others."
+            if any(group.startswith(ABOUT) for _, group in keys)
+            else ""
+        )
         + _left_out(len(known) - len(columns), len(every) - len(keys))
     )
     header = ("model", "test_set", "grouping", "group", "users", "pairs", "metric", "value")
-    return Drawing(f"Groups on {test_set}: {of}, {first.dataset}", note, figure, header, _numbers(selected, test_set))
+    return Drawing(
+        f"Groups on {test_set}: {of}, {first.dataset}", note, figure, header, _numbers(selected, means, test_set)
+    )
 
 
 def _shown(keys: Sequence[Key], users: Mapping[Key, float | None], worst: set[int]) -> list[int]:
@@ -78,15 +85,6 @@ def _left_out(columns: int, rows: int) -> str:
     return f" The CSV has {' and '.join(parts)}." if parts else ""
 
 
-def groups_of(result: Mapping[str, Any], test_set: str) -> dict[Key, Mapping[str, float]]:
-    """Returns the counts and metrics of each group of a test set; of warm and cold items where no more is recorded."""
-    groupings = (result.get("groups") or {}).get(test_set)
-    if not groupings:
-        parts = (result.get("test_groups") or {}).get(test_set) or {}
-        return {("items", name): values for name, values in parts.items()}
-    return {(name, group): values for name, found in groupings.items() for group, values in found["groups"].items()}
-
-
 def grouped_sets(selected: Sequence[Selected]) -> list[str]:
     """Returns the test sets of which groups are recorded, sliding ones left out."""
     results = [choice.run.result for one in selected for choice in one.choices]
@@ -98,17 +96,18 @@ def grouped_sets(selected: Sequence[Selected]) -> list[str]:
     ]
 
 
-def _columns(selected: Sequence[Selected], metric: str, test_set: str) -> list[tuple[str, dict[Key, float]]]:
-    means = [(one.configuration.model, _means(one, test_set)) for one in selected]
-    means = [(name, groups) for name, groups in means if groups]
-    if not means:
+def _columns(
+    selected: Sequence[Selected], means: Sequence[dict[Key, dict[str, float]]], metric: str, test_set: str
+) -> list[tuple[str, dict[Key, float]]]:
+    named = [(one.configuration.model, groups) for one, groups in zip(selected, means, strict=True) if groups]
+    if not named:
         raise Absent(f"no groups of {test_set} are recorded")
     if len(selected) > 1:
-        found = [(name, _of_metric(groups, metric)) for name, groups in means]
+        found = [(name, _of_metric(groups, metric)) for name, groups in named]
     else:
-        metrics = dict.fromkeys(metric for values in means[0][1].values() if metric in values)
-        metrics |= dict.fromkeys(name for values in means[0][1].values() for name in values if name not in COUNTS)
-        found = [(name, _of_metric(means[0][1], name)) for name in metrics]
+        metrics = dict.fromkeys(metric for values in named[0][1].values() if metric in values)
+        metrics |= dict.fromkeys(name for values in named[0][1].values() for name in values if name not in COUNTS)
+        found = [(name, _of_metric(named[0][1], name)) for name in metrics]
     columns = [(name, cells) for name, cells in found if cells]
     if not columns:
         raise Absent(f"the groups of {test_set} have no {metric}, which is no mean over users")
@@ -117,17 +116,6 @@ def _columns(selected: Sequence[Selected], metric: str, test_set: str) -> list[t
 
 def _of_metric(groups: Mapping[Key, Mapping[str, float]], metric: str) -> dict[Key, float]:
     return {key: values[metric] for key, values in groups.items() if metric in values}
-
-
-def _means(one: Selected, test_set: str) -> dict[Key, dict[str, float]]:
-    found = [groups_of(choice.run.result, test_set) for choice in one.choices]
-    keys = dict.fromkeys(key for groups in found for key in groups)
-    return {key: _mean([groups[key] for groups in found if key in groups]) for key in keys}
-
-
-def _mean(groups: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = [name for name in groups[0] if all(group.get(name) is not None for group in groups)]
-    return {name: fmean(group[name] for group in groups) for name in names}
 
 
 def worst_cells(values: NDArray[Any], groupings: Sequence[str]) -> list[tuple[int, int]]:
@@ -178,11 +166,13 @@ def _frame(axes: Any, row: int, column: int) -> None:
     axes.add_patch(frame)
 
 
-def _numbers(selected: Sequence[Selected], test_set: str) -> list[tuple[Cell, ...]]:
+def _numbers(
+    selected: Sequence[Selected], means: Sequence[dict[Key, dict[str, float]]], test_set: str
+) -> list[tuple[Cell, ...]]:
     return [
         (one.configuration.name, test_set, grouping, group, values.get("users"), values.get("pairs"), name, value)
-        for one in selected
-        for (grouping, group), values in _means(one, test_set).items()
+        for one, groups in zip(selected, means, strict=True)
+        for (grouping, group), values in groups.items()
         for name, value in values.items()
         if name not in COUNTS
     ]
