@@ -21,6 +21,7 @@ from torch import Tensor
 from recbole_painvrl.allocator import return_freed_memory
 
 from .frozen import FrozenRecommender
+from .leading import leading
 from .reference_choices import ReferenceChoices, pieces, runs
 from .sampling import Interactions
 
@@ -43,7 +44,8 @@ class Heterogeneity:
     Attributes:
         directions: [r, D] changes of the columns' factors, scaled to an information of 1 an interaction.
         coordinates: [units, r] shrunken estimate of each unit's place along them.
-        excess: [D] excess variance along every direction, largest first, as a share of the information.
+        excess: Excess variance as a share of the information, largest first: of these directions, and of those beside
+            them that do not exceed chance.
         chance: The largest excess in choices without any environments.
     """
 
@@ -128,7 +130,7 @@ def find_heterogeneity(
         for part in parts:
             yield part, center(scores.of(number, part), sample.users[part]).mul_(variant)
 
-    directions, excess, chance = _directions(map(table, range(1 + SIMULATED)), units)
+    directions, excess, chance = _directions(map(table, range(1 + SIMULATED)), units, most)
     return_freed_memory()
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
@@ -176,12 +178,13 @@ def whole_users(users: Tensor, units: Tensor, width: int) -> list[Tensor]:
     return list(torch.tensor_split(order, ends[:-1]))
 
 
-def _directions(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Directions [D, D] of excess, the excess [D] along each, and what chance gives, from real and made-up scores.
+def _directions(tables: Iterable[Iterable[Part]], units: Tensor, most: int) -> tuple[Tensor, Tensor, float]:
+    """Directions [r, D] of excess, the excess [r] along each, and what chance gives, from real and made-up scores.
 
     Args:
         tables: Scores of the real choices, then of each set of made-up ones, in parts of whole units.
         units: [n] unit of each row.
+        most: r, or the number of columns if that is less.
     """
     moments, expected = _moments(tables, units)
     white = whitener(expected)
@@ -193,20 +196,22 @@ def _directions(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[Tensor
     real, *made_up = moments
     total = reduce(Tensor.add_, (one.whole() for one in made_up))
     return_freed_memory()
-    chances = [_largest(total, one.whole()) for one in made_up]
+    chances = [_largest(total, one) for one in made_up]
     excess = total.div_(-SIMULATED).add_(real.whole())
     del moments, real, made_up, total
     return_freed_memory()
-    values, vectors = torch.linalg.eigh(excess)
-    del excess
+    values, vectors = leading(excess, most)
     chance = max(*chances, LEAST)
-    directions = (vectors.flip(1).T @ white) * units.shape[0] ** 0.5
-    return directions.mul_(_signs(directions)), values.flip(0), chance
+    directions = (vectors.T @ white) * units.shape[0] ** 0.5
+    return directions.mul_(_signs(directions)), values, chance
 
 
-def _largest(total: Tensor, one: Tensor) -> float:
+def _largest(total: Tensor, one: Symmetric) -> float:
     """Largest excess of one set of made-up choices beside the other ones, by their whitened moments [D, D]."""
-    return float(torch.linalg.eigvalsh((total - one).div_(1 - SIMULATED).add_(one))[-1])
+    whole = one.whole()
+    excess = (total - whole).div_(1 - SIMULATED).add_(whole)
+    del whole
+    return float(leading(excess, 1)[0])
 
 
 def _signs(directions: Tensor) -> Tensor:

@@ -70,6 +70,17 @@ def test_single_interactions_show_the_columns_that_shift(recovery: Study) -> Non
     assert bool((found.excess.diff() <= 0).all())
 
 
+def test_of_many_columns_the_leading_directions_are_the_same(recovery: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = found_in(recovery)
+    monkeypatch.setattr("recbole_painvrl.invariance.leading.FULL", 8)
+    steps = found_in(recovery)
+    assert steps.chance == pytest.approx(whole.chance, rel=1e-3)
+    torch.testing.assert_close(steps.excess, whole.excess, rtol=0, atol=1e-3 * float(whole.excess[0]))
+    torch.testing.assert_close(
+        steps.directions[0], whole.directions[0], rtol=0, atol=2e-3 * float(whole.directions[0].norm())
+    )
+
+
 def test_choices_of_one_recommender_show_nothing(recovery: Study) -> None:
     """Its own made-up choices exceed chance by chance only."""
     frozen, rows = recovery.frozen, recovery.interactions

@@ -192,7 +192,7 @@ def test_directions_are_the_eigenvectors_of_the_excess() -> None:
         return ([(torch.tensor(rows), torch.tensor(table[rows])) for rows in parts] for table in numbers)
 
     every_row = torch.tensor(units)
-    directions, excess, chance = _directions(tables([list(range(12))]), every_row)
+    directions, excess, chance = _directions(tables([list(range(12))]), every_row, 3)
     information = np.mean([table.T @ table for table in numbers[1:]], axis=0)
     ridge = RIDGE * np.diag(information).mean()
     white = np.linalg.inv(np.linalg.cholesky(information + ridge * np.eye(3)))
@@ -211,11 +211,13 @@ def test_directions_are_the_eigenvectors_of_the_excess() -> None:
         made_up.append(np.linalg.eigvalsh(moments[number] - np.mean(others, axis=0))[-1])
     assert chance == pytest.approx(max(made_up))
     for one, other in zip(
-        (directions, excess), _directions(tables([[0, 1, 6, 7, 8], [2, 3, 4, 5, 9, 10, 11]]), every_row), strict=False
+        (directions, excess),
+        _directions(tables([[0, 1, 6, 7, 8], [2, 3, 4, 5, 9, 10, 11]]), every_row, 3),
+        strict=False,
     ):
         torch.testing.assert_close(one, other)
     nothing = [[(torch.arange(12), torch.zeros(12, 3))]] * 5
-    assert _directions(nothing, every_row)[2] == LEAST
+    assert _directions(nothing, every_row, 2)[2] == LEAST
 
 
 def test_places_of_small_units_are_drawn_to_zero() -> None:
