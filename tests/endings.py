@@ -82,6 +82,7 @@ def _child(work: Callable[[], Any], output: Path) -> None:
             os.dup2(file.fileno(), descriptor)
     sys.stdout = sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), write_through=True)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which a test of Ray leaves to Ray
     status = work() or 0
     os._exit(status)
 

@@ -14,6 +14,7 @@ from recbole_painvrl.comparison.cores import usable_cores
 from recbole_painvrl.comparison.plan import Task
 from recbole_painvrl.comparison.worker import Outcome, one_line, run_logged
 from recbole_painvrl.errors import UserError
+from recbole_painvrl.signals import signals_later
 
 GRACE_SECONDS = 30.0
 
@@ -100,6 +101,8 @@ def _importable_in_workers() -> Iterator[None]:
 def connected(address: str | None, flag: str, instead: str) -> Any:
     """Returns the module ``ray`` once it is connected.
 
+    Both its import and its start take SIGTERM for themselves, the latter with a crash report: it is ours again after.
+
     Args:
         address: The cluster's address; None or ``local`` starts a small one here.
         flag: What asked for it.
@@ -109,12 +112,12 @@ def connected(address: str | None, flag: str, instead: str) -> Any:
         UserError: Ray cannot be used here, or there is no cluster at ``address``.
     """
     try:
-        with warnings.catch_warnings():
+        with signals_later(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pkg_resources' end
             import ray
 
         own = {} if address not in (None, "local") else {"num_cpus": usable_cores(), "include_dashboard": False}
-        with _importable_in_workers():
+        with signals_later(), _importable_in_workers():
             ray.init(address=address, log_to_driver=False, configure_logging=False, **own)
     except (ImportError, AttributeError) as error:  # the latter by the names that numpy 2 has no more
         raise UserError(

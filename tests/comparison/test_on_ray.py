@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from recbole_painvrl import cli
 from recbole_painvrl.comparison import on_ray
+from recbole_painvrl.comparison.on_ray import connected
 from recbole_painvrl.comparison.worker import one_line
 from tests.comparison.conftest import Flags
 from tests.comparison.test_compare import runs, the_comparison
@@ -69,3 +73,19 @@ def test_an_installation_is_left_where_it_is(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_workers_error_is_one_plain_line() -> None:
     error = RuntimeError("\x1b[36mray::run()\x1b[39m failed\n    x = 1\n    ^^^^^\nno module")
     assert one_line(error) == "ray::run() failed x = 1 no module"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_ours_again_once_ray_has_started(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Ray sets handlers of its own, and one in C, over which ours has to be set again even where Python has it."""
+
+    def ours(*seen: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "ray", Mock(init=lambda **words: signal.signal(number, signal.SIG_IGN)))
+    former = signal.signal(number, ours)
+    try:
+        connected(None, "--tool=Ray", "--tool=Hyperopt")
+        assert signal.getsignal(number) is ours
+    finally:
+        signal.signal(number, former)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -206,10 +209,9 @@ def test_searches_of_the_same_second_have_names_of_their_own(
     assert all(config.name.startswith(f"20300101-120000-{the_search('one').path.name}-") for config in configs)
 
 
-@pytest.mark.slow
-def test_asha_stops_what_is_not_promising(
-    flags: Flags, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
+@pytest.fixture
+def ray_starts() -> None:
+    """Skips the test where Ray cannot start."""
     try:
         import ray
 
@@ -217,6 +219,35 @@ def test_asha_stops_what_is_not_promising(
         ray.shutdown()
     except Exception as error:
         pytest.skip(f"Ray cannot start here: {error}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_search_that_goes_on_later(ray_starts: None, flags: Flags, number: int, status: int) -> None:
+    """Ray takes SIGTERM for itself where nobody takes it back: the search would end with a crash report."""
+    program = Path(cli.__file__).parents[1] / "run_recbole_painvrl.py"
+    command = words(
+        flags, "learning_rate choice [0.01, 0.02]", epochs=1_000_000, stopping_step=1_000_000, eval_step=100
+    )
+    command += ["--num_samples=2"]
+    with open("said", "wb") as said:
+        search = subprocess.Popen([sys.executable, str(program), *command], stdout=said, stderr=said)
+    deadline = time.monotonic() + 200
+    while not any(Path("runs/searches").glob("*/trials/*/records.jsonl")):
+        assert search.poll() is None and time.monotonic() < deadline, Path("said").read_text()
+        time.sleep(0.2)
+    search.send_signal(number)
+    assert search.wait(120) == status
+    *_, last = Path("said").read_text().splitlines()
+    record = the_search()
+    assert last == f"interrupted (0 of 2 trials done); continue with --resume={record.path}"
+    assert "interrupted" in {trial.state for trial in record.trials}
+
+
+@pytest.mark.slow
+def test_asha_stops_what_is_not_promising(
+    ray_starts: None, flags: Flags, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(on_ray, "usable_cores", lambda: 2)
     space = "learning_rate loguniform -12,-2\nembedding_size choice [4, 8, -1]\n"
     command = words(flags, space, epochs=60, stopping_step=60)
