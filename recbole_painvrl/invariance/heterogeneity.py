@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import reduce
 
 import torch
 from torch import Tensor
@@ -87,6 +86,35 @@ class Symmetric:
             matrix[:start, start:stop] = slab[:, :start].T
         return matrix
 
+    @classmethod
+    def combined(cls, *terms: tuple[float, Symmetric]) -> Symmetric:
+        """Returns the sum of matrices times factors."""
+        (first, start), *others = terms
+        slabs = [slab * first for slab in start.slabs]
+        for factor, other in others:
+            for slab, more in zip(slabs, other.slabs, strict=True):
+                slab.add_(more, alpha=factor)
+        return cls(tuple(slabs))
+
+    def between(self, lower: Tensor) -> Symmetric:
+        """Returns ``lower @ matrix @ lower.T`` for a matrix ``lower`` [D, D] without anything above its diagonal."""
+        whole, slabs = self.whole(), []
+        for slab in self.slabs:
+            stop = slab.shape[1]
+            rows = lower[stop - len(slab) : stop, :stop] @ whole[:stop, :stop]
+            slabs.append(rows @ lower[:stop, :stop].T)
+        return Symmetric(tuple(slabs))
+
+    def checked(self) -> Symmetric:
+        """Returns the matrix, a second moment of scores.
+
+        Raises:
+            ValueError: It is not finite: a recommender that is sure of every choice has none that can be compared.
+        """
+        if not all(bool(slab.sum().isfinite()) for slab in self.slabs):  # as it is if one number is not
+            raise ValueError(TOO_LARGE)
+        return self
+
 
 @torch.no_grad()
 def find_heterogeneity(
@@ -118,12 +146,13 @@ def find_heterogeneity(
         ValueError: The recommender's scores are so large that their squares overflow.
     """
     judges = frozen.draw_rivals(n_judges, generator)
-    model = ReferenceChoices(frozen, projection, judges)
     rows = sampled_rows(interactions.users, max(1, CELLS // projection.shape[1]), generator)
     sample = Interactions(interactions.users[rows], interactions.items[rows])
     units = torch.unique(unit_of_row[rows], return_inverse=True)[1]
 
-    scores, parts = model.scores(sample, SIMULATED, generator), whole_users(sample.users, units, projection.shape[1])
+    # made twice, as its tables of items and judges would only take memory in between
+    scores = ReferenceChoices(frozen, projection, judges).scores(sample, SIMULATED, generator)
+    parts = whole_users(sample.users, units, projection.shape[1])
     return_freed_memory()
 
     def table(number: int) -> Iterator[Part]:
@@ -134,7 +163,8 @@ def find_heterogeneity(
     return_freed_memory()
     rank = min(max(1, int((excess > chance).sum())), most)
     directions = directions[:rank] * variant
-    along = center(model.along(interactions, directions), interactions.users)
+    along = ReferenceChoices(frozen, projection, judges).along(interactions, directions)
+    along = center(along, interactions.users)
     return Heterogeneity(directions, _places(along, unit_of_row, excess[:rank]), excess, chance)
 
 
@@ -191,27 +221,25 @@ def _directions(tables: Iterable[Iterable[Part]], units: Tensor, most: int) -> t
     del expected
     return_freed_memory()
     for number, moment in enumerate(moments):
-        moments[number] = Symmetric.of(_finite(white @ moment.whole() @ white.T))
+        moments[number] = moment.between(white).checked()
         return_freed_memory()
     real, *made_up = moments
-    total = reduce(Tensor.add_, (one.whole() for one in made_up))
-    return_freed_memory()
+    total = Symmetric.combined(*((1.0, one) for one in made_up))
     chances = [_largest(total, one) for one in made_up]
-    excess = total.div_(-SIMULATED).add_(real.whole())
+    excess = Symmetric.combined((1.0, real), (-1 / SIMULATED, total))
     del moments, real, made_up, total
     return_freed_memory()
-    values, vectors = leading(excess, most)
+    values, vectors = leading(excess.whole(), most)
     chance = max(*chances, LEAST)
     directions = (vectors.T @ white) * units.shape[0] ** 0.5
     return directions.mul_(_signs(directions)), values, chance
 
 
-def _largest(total: Tensor, one: Symmetric) -> float:
+def _largest(total: Symmetric, one: Symmetric) -> float:
     """Largest excess of one set of made-up choices beside the other ones, by their whitened moments [D, D]."""
-    whole = one.whole()
-    excess = (total - whole).div_(1 - SIMULATED).add_(whole)
-    del whole
-    return float(leading(excess, 1)[0])
+    return_freed_memory()
+    others = 1 / (SIMULATED - 1)
+    return float(leading(Symmetric.combined((1 + others, one), (-others, total)).whole(), 1)[0])
 
 
 def _signs(directions: Tensor) -> Tensor:
@@ -227,7 +255,7 @@ def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Symm
         for rows, scores in table:
             moment = added_moment(moment, _unit_sums(scores, units[rows]))
             of_rows = added_moment(of_rows, scores) if number else of_rows
-        of_units.append(Symmetric.of(_finite(moment)))
+        of_units.append(Symmetric.of(moment).checked())
         del moment
         return_freed_memory()
     return of_units, of_rows.div_(len(of_units) - 1)
@@ -248,20 +276,13 @@ def _unit_sums(scores: Tensor, units: Tensor) -> Tensor:
     return scores.new_zeros(len(found), scores.shape[1]).index_add_(0, place, scores)
 
 
-def _finite(moments: Tensor) -> Tensor:
-    """Returns second moments of scores; a recommender that is sure of every choice has none that can be compared."""
-    if not bool(moments.sum().isfinite()):  # one number that is not finite is enough to make the sum such
-        raise ValueError(TOO_LARGE)
-    return moments
-
-
 def whitener(moment: Tensor) -> Tensor:
     """Returns the [D, D] that makes the identity of a second moment [D, D] with a ridge on every column."""
     ridged = moment.clone()
     ridged.diagonal().add_((RIDGE * moment.diagonal().mean()).clamp_min(1e-20))
     lower = torch.linalg.cholesky(ridged)
     identity = ridged.zero_().fill_diagonal_(1)
-    whitening: Tensor = torch.linalg.solve_triangular(lower, identity, upper=False)
+    whitening: Tensor = torch.linalg.solve_triangular(lower, identity, upper=False, out=identity)
     return whitening
 
 
