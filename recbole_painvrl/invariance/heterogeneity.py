@@ -23,9 +23,9 @@ from .frozen import FrozenRecommender
 from .leading import leading
 from .reference_choices import ReferenceChoices, pieces, runs
 from .sampling import Interactions
+from .symmetric import Symmetric
 
 CELLS = 20_000_000  # scores of choices and columns that are looked at
-SLABS = 8  # of a matrix of which half is kept: 9/16 of it
 SIMULATED = 4  # choices that the recommender makes up for each real one
 LEAST = 1e-3  # excess below which a direction is none, whatever chance gives
 TOO_LARGE = (
@@ -57,63 +57,6 @@ class Heterogeneity:
     def signal(self) -> float:
         """Largest excess as a multiple of chance: up to 1 there is nothing to be found."""
         return float(self.excess[0]) / self.chance
-
-
-@dataclass(frozen=True)
-class Symmetric:
-    """A symmetric matrix [D, D] in little more than half of its memory: those of wide features are a large part of it.
-
-    Attributes:
-        slabs: Rows of the lower triangle, as far as the last of them reaches.
-    """
-
-    slabs: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, matrix: Tensor) -> Symmetric:
-        """Keeps a matrix, of whose upper triangle only the blocks along the diagonal are looked at."""
-        step = max(1, -(-len(matrix) // SLABS))
-        return cls(tuple(matrix[stop - step : stop, :stop].clone() for stop in range(step, len(matrix) + step, step)))
-
-    def whole(self) -> Tensor:
-        """Returns the matrix."""
-        size = self.slabs[-1].shape[1]
-        matrix = self.slabs[0].new_empty(size, size)
-        for slab in self.slabs:
-            stop = slab.shape[1]
-            start = stop - len(slab)
-            matrix[start:stop, :stop] = slab
-            matrix[:start, start:stop] = slab[:, :start].T
-        return matrix
-
-    @classmethod
-    def combined(cls, *terms: tuple[float, Symmetric]) -> Symmetric:
-        """Returns the sum of matrices times factors."""
-        (first, start), *others = terms
-        slabs = [slab * first for slab in start.slabs]
-        for factor, other in others:
-            for slab, more in zip(slabs, other.slabs, strict=True):
-                slab.add_(more, alpha=factor)
-        return cls(tuple(slabs))
-
-    def between(self, lower: Tensor) -> Symmetric:
-        """Returns ``lower @ matrix @ lower.T`` for a matrix ``lower`` [D, D] without anything above its diagonal."""
-        whole, slabs = self.whole(), []
-        for slab in self.slabs:
-            stop = slab.shape[1]
-            rows = lower[stop - len(slab) : stop, :stop] @ whole[:stop, :stop]
-            slabs.append(rows @ lower[:stop, :stop].T)
-        return Symmetric(tuple(slabs))
-
-    def checked(self) -> Symmetric:
-        """Returns the matrix, a second moment of scores.
-
-        Raises:
-            ValueError: It is not finite: a recommender that is sure of every choice has none that can be compared.
-        """
-        if not all(bool(slab.sum().isfinite()) for slab in self.slabs):  # as it is if one number is not
-            raise ValueError(TOO_LARGE)
-        return self
 
 
 @torch.no_grad()
@@ -221,7 +164,7 @@ def _directions(tables: Iterable[Iterable[Part]], units: Tensor, most: int) -> t
     del expected
     return_freed_memory()
     for number, moment in enumerate(moments):
-        moments[number] = moment.between(white).checked()
+        moments[number] = _finite(moment.between(white))
         return_freed_memory()
     real, *made_up = moments
     total = Symmetric.combined(*((1.0, one) for one in made_up))
@@ -255,7 +198,7 @@ def _moments(tables: Iterable[Iterable[Part]], units: Tensor) -> tuple[list[Symm
         for rows, scores in table:
             moment = added_moment(moment, _unit_sums(scores, units[rows]))
             of_rows = added_moment(of_rows, scores) if number else of_rows
-        of_units.append(Symmetric.of(moment).checked())
+        of_units.append(_finite(Symmetric.of(moment)))
         del moment
         return_freed_memory()
     return of_units, of_rows.div_(len(of_units) - 1)
@@ -274,6 +217,13 @@ def _unit_sums(scores: Tensor, units: Tensor) -> Tensor:
     if len(found) == len(units):
         return scores
     return scores.new_zeros(len(found), scores.shape[1]).index_add_(0, place, scores)
+
+
+def _finite(moment: Symmetric) -> Symmetric:
+    """Returns a second moment of scores; a recommender that is sure of every choice has none that can be compared."""
+    if not moment.is_finite():
+        raise ValueError(TOO_LARGE)
+    return moment
 
 
 def whitener(moment: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from recbole_painvrl.invariance import reference_choices
 from recbole_painvrl.invariance.heterogeneity import (
     LEAST,
     RIDGE,
-    Symmetric,
     _directions,
     _places,
     center,
@@ -243,33 +242,3 @@ def test_no_more_directions_than_asked_for_and_none_along_columns_left_out(most:
     along = center(judged.along(PAIRS, found.directions), USERS)
     expected = _places(along, unit, found.excess[: len(found.directions)])
     torch.testing.assert_close(found.coordinates, expected)
-
-
-@pytest.mark.parametrize("size", [1, 3, 8, 9, 10, 16, 37])
-def test_half_of_a_symmetric_matrix_is_enough(size: int) -> None:
-    """Only the lower triangle is looked at, and little more than half is kept."""
-    draw = torch.randn(size, size, generator=torch.Generator().manual_seed(0))
-    lower = draw.tril()
-    kept = Symmetric.of(draw)
-    assert torch.equal(kept.whole().tril(), lower)
-    assert torch.equal(Symmetric.of(lower + lower.tril(-1).T).whole(), lower + lower.tril(-1).T)
-    assert sum(slab.numel() for slab in kept.slabs) <= (0.5 + 1 / 8) * size**2 + size
-
-
-@pytest.mark.parametrize("size", [1, 7, 8, 20])
-def test_sums_and_turns_of_symmetric_matrices(size: int) -> None:
-    draws = torch.randn(3, size, size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    first, second, lower = draws[0] + draws[0].T, draws[1] + draws[1].T, draws[2].tril()
-    kept = Symmetric.of(first), Symmetric.of(second)
-    torch.testing.assert_close(Symmetric.combined((2.0, kept[0]), (-0.5, kept[1])).whole(), 2 * first - second / 2)
-    torch.testing.assert_close(kept[0].whole(), first)
-    torch.testing.assert_close(kept[0].between(lower).whole(), lower @ first @ lower.T)
-
-
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_moments_that_are_no_numbers_are_refused(value: float) -> None:
-    matrix = torch.eye(20)
-    assert Symmetric.of(matrix).checked().whole().equal(matrix)
-    matrix[13, 4] = value
-    with pytest.raises(ValueError, match="too large to compare"):
-        Symmetric.of(matrix).checked()
