@@ -50,7 +50,8 @@ def _by_steps(matrix: Tensor, number: int) -> tuple[Tensor, Tensor]:
         return (matrix @ flat).add_(flat, alpha=shift).double().cpu().numpy()
 
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(size)
+    draw = np.random.default_rng(0)
+    start = draw.standard_normal(size)
     values, vectors = eigsh(operator, number, which="LA", v0=start, tol=TOLERANCE, maxiter=RESTARTS)
     order = np.argsort(-values)
     return torch.from_numpy(values[order] - shift).to(matrix), torch.from_numpy(vectors[:, order]).to(matrix)
