@@ -184,8 +184,8 @@ def _check_finite(file: FeatureFile, rows: NDArray[Any], block: NDArray[Any]) ->
 def load_modalities(settings: Any, items: Items, seed: int, memory: str = "ram") -> dict[str, Modality]:
     """Loads all modalities that the key ``modalities`` names, and logs one line for each.
 
-    The values of all of them are views of one matrix [I, D], side by side in order, zeros for words, so that whoever
-    needs them together needs no copy.
+    The values of all of them are views of one matrix [I, D], side by side in order with room for words, so that
+    whoever needs them together needs no copy.
 
     Args:
         settings: Value of the key, see :func:`recbole_painvrl.data.settings.resolve_settings`.

@@ -197,10 +197,10 @@ class ContentFeatures(nn.Module):
 
     def forward(self) -> Tensor:
         """Returns the features [I, D]; differentiable in the word tables where these learn."""
-        if self.holds_words or not self.tables:
+        if not any(map(self._learns, self.blocks)):
             return self.dense
         parts = [
-            self._words(number, block.name) if block.name in self.tables else self.dense[:, block.start : block.stop]
+            self._words(number, block.name) if self._learns(block) else self.dense[:, block.start : block.stop]
             for number, block in enumerate(self.blocks)
         ]
         return torch.cat(parts, dim=1)
@@ -225,7 +225,7 @@ class ContentFeatures(nn.Module):
         dense = self.dense if taken is None else taken.dense
         parts = [(dense[:, start:stop], start, stop) for start, stop in self._given()]
         for number, block in enumerate(self.blocks):
-            if block.name in self.tables and not self.holds_words:
+            if self._learns(block):
                 vectors = self._words(number, block.name, None if taken is None else taken.items)
                 parts.append((vectors if learns else vectors.detach(), block.start, block.stop))
         (values, start, stop), *others = parts
@@ -234,11 +234,15 @@ class ContentFeatures(nn.Module):
             found = torch.addmm(found, values, weight[:, start:stop].T)
         return found
 
+    def _learns(self, block: Block) -> bool:
+        """Returns whether a modality's vectors come from its word table, not from the matrix."""
+        return block.name in self.tables and not self.holds_words
+
     def _given(self) -> list[tuple[int, int]]:
         """Returns the columns ``[start, stop)`` that the matrix holds, those side by side as one."""
         runs: list[tuple[int, int]] = []
         for block in self.blocks:
-            if block.name in self.tables and not self.holds_words:
+            if self._learns(block):
                 continue
             joined = bool(runs) and runs[-1][1] == block.start
             runs[-1:] = [(runs[-1][0], block.stop)] if joined else [*runs[-1:], (block.start, block.stop)]
@@ -278,7 +282,7 @@ class ContentFeatures(nn.Module):
         """Returns the vectors [I, D_m] by which items are compared in a modality."""
         if block.name not in self.tables:
             return whitened
-        return self.dense[:, block.start : block.stop] if self.holds_words else self._words(number, block.name)
+        return self._words(number, block.name) if self._learns(block) else self.dense[:, block.start : block.stop]
 
     def _similarity_width(self, block: Block) -> int:
         if block.name in self.leading:
