@@ -4,15 +4,16 @@
         --split '{kind: cold_clusters, candidates: new}' --output results/shifted-tiktok.md
 
 HASH is a comparison with ``--tune`` of one data set, whose keys and best trials are taken as they are: the shift had no
-say in them. Of several comparisons of that data set, the last one with a model has its keys. Each ``--split``
-(``ood_split``) has a table of its own. p: paired t-test over users, each value averaged over seeds, against the first
-model, two-sided, Holm-corrected over the split's table.
+say in them. Of several comparisons of that data set, such as one a loss, a model has the keys of the best trial in
+validation. Each ``--split`` (``ood_split``) has a table of its own. p: paired t-test over users, each value averaged
+over seeds, against the first model, two-sided, Holm-corrected over the split's table.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -44,24 +45,29 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen_keys(comparisons: Sequence[Path]) -> dict[str, Keys]:
-    """Returns for each model of the comparisons all keys of its best trial.
+    """Returns for each model of the comparisons all keys of its best trial on validation.
 
     Raises:
         UserError: A comparison is not tuned, has configuration files, or there are several data sets.
     """
-    keys = [one for comparison in comparisons for one in _chosen_by(comparison)]
-    if len({one["dataset"] for one in keys}) > 1:
+    found = [one for comparison in comparisons for one in _chosen_by(comparison)]
+    if len({keys["dataset"] for _, keys in found}) > 1:
         raise UserError(f"{', '.join(map(str, comparisons))}: expected comparisons of one data set")
-    return {one["model"]: one for one in keys}
+    best: dict[str, tuple[float, Keys]] = {}
+    for score, keys in found:
+        model = keys["model"]
+        best[model] = max(best.get(model, (score, keys)), (score, keys), key=itemgetter(0))
+    return {model: keys for model, (_, keys) in best.items()}
 
 
-def _chosen_by(comparison: Path) -> list[Keys]:
+def _chosen_by(comparison: Path) -> list[tuple[float, Keys]]:
+    """Returns validation value and keys of the best trial of each model."""
     record = read(comparison)
     command = record.command
     if not record.tuned or len({one["dataset"] for one in record.tuned}) != 1 or command["config_files"]:
         raise UserError(f"{comparison}: expected a comparison with --tune of one data set, without configuration files")
     return [
-        {"dataset": one["dataset"], **command["keys"], **one["parameters"], "model": one["model"]}
+        (one["score"], {"dataset": one["dataset"], **command["keys"], **one["parameters"], "model": one["model"]})
         for one in record.tuned
         if one.get("error") is None
     ]

@@ -29,8 +29,8 @@ def write_comparison(folder: Path, tuned: list[dict[str, Any]], config_files: li
     return folder
 
 
-def found(model: str, dataset: str = "planted-small", **parameters: Any) -> dict[str, Any]:
-    return {"model": model, "dataset": dataset, "parameters": parameters}
+def found(model: str, dataset: str = "planted-small", score: float = 0.5, **parameters: Any) -> dict[str, Any]:
+    return {"model": model, "dataset": dataset, "score": score, "parameters": parameters}
 
 
 @pytest.mark.parametrize(
@@ -43,15 +43,17 @@ def test_other_comparisons_are_refused(tmp_path: Path, tuned: list[Any], config_
         chosen_keys([write_comparison(tmp_path / "one", tuned, config_files)])
 
 
-def test_of_several_comparisons_the_last_one_counts(tmp_path: Path) -> None:
-    first = write_comparison(tmp_path / "one", [found("ERM", learning_rate=0.1), found("MF", learning_rate=0.2)])
-    failed = {"model": "VBPR", "dataset": "planted-small", "parameters": {}, "error": "all trials failed"}
-    second = write_comparison(tmp_path / "two", [found("MF", learning_rate=0.3), failed])
-    keys = chosen_keys([first, second])
-    assert {model: one["learning_rate"] for model, one in keys.items()} == {"ERM": 0.1, "MF": 0.3}
+def test_of_several_comparisons_validation_chooses_each_models_keys(tmp_path: Path) -> None:
+    first = [found("ERM", learning_rate=0.1), found("MF", learning_rate=0.2)]
+    failed = {"model": "VBPR", "dataset": "planted-small", "score": None, "parameters": {}, "error": "no trial is done"}
+    second = [found("MF", score=0.6, learning_rate=0.3), found("ERM", score=0.4, learning_rate=0.4), failed]
+    folders = [write_comparison(tmp_path / name, tuned) for name, tuned in (("one", first), ("two", second))]
+    for order in (folders, folders[::-1]):
+        keys = chosen_keys(order)
+        assert {model: one["learning_rate"] for model, one in keys.items()} == {"ERM": 0.1, "MF": 0.3}
     other = write_comparison(tmp_path / "three", [found("MF", "tiktok")])
     with pytest.raises(UserError, match="expected comparisons of one data set"):
-        chosen_keys([first, other])
+        chosen_keys([folders[0], other])
 
 
 def made(folder: Path, dataset: str, values: np.ndarray) -> dict[str, Any]:
