@@ -53,11 +53,8 @@ def chosen_keys(comparisons: Sequence[Path]) -> dict[str, Keys]:
     found = [one for comparison in comparisons for one in _chosen_by(comparison)]
     if len({keys["dataset"] for _, keys in found}) > 1:
         raise UserError(f"{', '.join(map(str, comparisons))}: expected comparisons of one data set")
-    best: dict[str, tuple[float, Keys]] = {}
-    for score, keys in found:
-        model = keys["model"]
-        best[model] = max(best.get(model, (score, keys)), (score, keys), key=itemgetter(0))
-    return {model: keys for model, (_, keys) in best.items()}
+    best = {keys["model"]: keys for _, keys in sorted(found, key=itemgetter(0))}  # of a model the last one stays
+    return {keys["model"]: best[keys["model"]] for _, keys in found}  # in the comparisons' order
 
 
 def _chosen_by(comparison: Path) -> list[tuple[float, Keys]]:

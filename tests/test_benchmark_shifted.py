@@ -51,6 +51,7 @@ def test_of_several_comparisons_validation_chooses_each_models_keys(tmp_path: Pa
     for order in (folders, folders[::-1]):
         keys = chosen_keys(order)
         assert {model: one["learning_rate"] for model, one in keys.items()} == {"ERM": 0.1, "MF": 0.3}
+    assert list(chosen_keys(folders)) == ["ERM", "MF"]
     other = write_comparison(tmp_path / "three", [found("MF", "tiktok")])
     with pytest.raises(UserError, match="expected comparisons of one data set"):
         chosen_keys([folders[0], other])
